@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -115,3 +116,21 @@ def any_transport_sandbox(transport, sandbox):
     """The account, behind its program or its API."""
     with sandbox_by(transport, sandbox) as place:
         yield place
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_sandbox(request, tmp_path) -> Iterator[Callable[..., Sandbox]]:
+    """Makes an account whose writes are in the ledger of one user, or in that of a team."""
+    from consent_actors import sandbox
+
+    with ExitStack() as stack:
+
+        def make(**settings: str) -> Sandbox:
+            place = sandbox(tmp_path, **settings)
+            if request.param == "sqlite":
+                return place
+            place = stack.enter_context(sandbox_by("api", place))
+            place.ledger_place = request.getfixturevalue("team_database").make_empty()
+            return place
+
+        yield make

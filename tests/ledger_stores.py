@@ -110,7 +110,8 @@ class TeamPlace:
         """Run SQL as the store does, with `?` for a value."""
         with psycopg.connect(self.database.server.dsn(APP)) as db:
             db.execute(f"SET LOCAL search_path = ledger_{self.account}".encode())
-            return db.execute(sql.replace("?", "%s").encode(), values).fetchall()
+            done = db.execute(sql.replace("?", "%s").encode(), values)
+            return done.fetchall() if done.description else []
 
     @property
     def address(self) -> str:

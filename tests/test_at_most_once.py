@@ -76,6 +76,11 @@ def place(tmp_path) -> Sandbox:
     return sandbox(tmp_path, GATE_DESTRUCTIVE="allow")
 
 
+@pytest.fixture
+def each_store(make_sandbox) -> Sandbox:
+    return make_sandbox(GATE_DESTRUCTIVE="allow")
+
+
 async def again(client: Any, tool: str, given: Mapping[str, Any]) -> Answer:
     """The call with `repeat`, after its own preview."""
     preview = await call(client, tool, **given, repeat=True)
@@ -84,14 +89,14 @@ async def again(client: Any, tool: str, given: Mapping[str, Any]) -> Answer:
 
 
 @pytest.mark.parametrize("name", EVERY)
-async def test_a_write_whose_answer_was_lost_is_not_repeated(place: Sandbox, name: str):
+async def test_a_write_whose_answer_was_lost_is_not_repeated(each_store: Sandbox, name: str):
     """Bug: ten points were given twice after a lost answer."""
     tool, given, command = EVERY[name]
-    place.arrange("fault", "set", command, "garbage", "--effect")
-    async with connect(place, "legacy") as client:
+    each_store.arrange("fault", "set", command, "garbage", "--effect")
+    async with connect(each_store, "legacy") as client:
         lost = await call(client, tool, **given)
         assert lost.executed == "unknown"
-        before = place.dump()
+        before = each_store.dump()
         second = await call(client, tool, **given)
         assert (second.code, second.executed) == ("outcome_unknown", "no")
         assert "kartra_reconcile" in second.error["remedy"]
@@ -99,31 +104,31 @@ async def test_a_write_whose_answer_was_lost_is_not_repeated(place: Sandbox, nam
         unagreed = await call(client, tool, **given, repeat=True)
         gone = name == "a removed tag"  # which the preview of a second call shows
         assert unagreed.code == ("not_possible" if gone else "confirmation_required")
-        assert place.dump() == before
-        assert len(lines(place, "intent")) == 1
+        assert each_store.dump() == before
+        assert len(lines(each_store, "intent")) == 1
         if gone:
             return
         last = await again(client, tool, given)
         assert not last.failed or last.code == "kartra_error", last.text
-    assert len(lines(place, "intent")) == 2
+    assert len(lines(each_store, "intent")) == 2
 
 
 @pytest.mark.parametrize("name", ADDITIVE)
-async def test_an_equal_additive_write_is_already_done_for_a_minute(place: Sandbox, name: str):
+async def test_an_equal_additive_write_is_already_done_for_a_minute(each_store: Sandbox, name: str):
     """Bug: sequence entries, bookings and points were added twice by an equal second call."""
     tool, given, _ = ADDITIVE[name]
-    async with connect(place, "legacy") as client:
+    async with connect(each_store, "legacy") as client:
         first = await call(client, tool, **given)
         assert not first.failed, first.text
-        before = place.dump()
+        before = each_store.dump()
         second = await call(client, tool, **given)
         assert (second.code, second.executed) == ("already_done", "no")
-        assert second.error["first"]["intent"] == lines(place, "intent")[0]["intent"]
+        assert second.error["first"]["intent"] == lines(each_store, "intent")[0]["intent"]
         assert "repeat: true" in second.error["remedy"]
-        assert place.dump() == before
+        assert each_store.dump() == before
         last = await again(client, tool, given)
         assert not last.failed or last.code == "kartra_error", last.text
-    assert len(lines(place, "intent")) == 2
+    assert len(lines(each_store, "intent")) == 2
 
 
 @pytest.mark.parametrize(
@@ -181,23 +186,23 @@ async def test_a_write_that_adds_nothing_twice_runs_again_at_once(place: Sandbox
 
 
 @pytest.mark.parametrize("name", ["points given", "a sequence entry", "a tag"])
-async def test_equal_calls_at_once_have_one_effect(place: Sandbox, name: str):
+async def test_equal_calls_at_once_have_one_effect(each_store: Sandbox, name: str):
     """Bug: four equal calls within a millisecond had four effects."""
     tool, given, command = EVERY[name]
-    place.arrange("fault", "set", command, "slow", "--message=0.3")
+    each_store.arrange("fault", "set", command, "slow", "--message=0.3")
     codes: list[str] = []
 
     async def one() -> None:
         answer = await call(client, tool, **given)
         codes.append(answer.code if answer.failed else "done")
 
-    async with connect(place, "legacy") as client:
+    async with connect(each_store, "legacy") as client:
         await client.list_tools()
         async with anyio.create_task_group() as calls:
             for _ in range(4):
                 calls.start_soon(one)
     assert sorted(codes) == ["done", "in_progress", "in_progress", "in_progress"]
-    assert len(lines(place, "intent")) == 1
+    assert len(lines(each_store, "intent")) == 1
 
 
 OTHERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ pytestmark = pytest.mark.anyio
 ONE = {"MAX_CHILDREN": "1"}
 
 
-async def test_three_equal_failures_in_a_row_pause_a_run(tmp_path: Path):
-    place = sandbox(tmp_path, **ONE)
+async def test_three_equal_failures_in_a_row_pause_a_run(make_sandbox: Callable[..., Sandbox]):
+    place = make_sandbox(**ONE)
     place.arrange("fault", "set", CREATE.removeprefix("kartra_"), "244", "--times=3")
     async with connect(place, "legacy") as client:
         paused = await bulk(client, CREATE, new_leads(6))
@@ -93,9 +94,11 @@ async def test_an_item_that_cannot_begin_holds_up_no_other(tmp_path: Path):
     assert tagged(place) >= set(who)
 
 
-async def test_items_that_a_killed_server_had_claimed_run_at_once(tmp_path: Path):
+async def test_items_that_a_killed_server_had_claimed_run_at_once(
+    make_sandbox: Callable[..., Sandbox],
+):
     """Bug: they waited two minutes, and the run was answered as running without doing anything."""
-    place = sandbox(tmp_path, **ONE)
+    place = make_sandbox(**ONE)
     async with connect(place, "legacy") as client:
         place.arrange("fault", "set", "create_lead", "244", "--times=3")
         paused = await bulk(client, CREATE, new_leads(20))
@@ -131,8 +134,8 @@ def lose_item(place: Sandbox, id_: str, number: int) -> None:
     ledger.close()
 
 
-async def test_several_servers_run_the_items_of_one_run_once(tmp_path: Path):
-    place = sandbox(tmp_path)
+async def test_several_servers_run_the_items_of_one_run_once(make_sandbox: Callable[..., Sandbox]):
+    place = make_sandbox()
     async with (
         connect(place, "legacy") as one,
         connect(place, "2026-07-28") as two,
@@ -216,8 +219,10 @@ async def test_a_call_whose_time_is_over_is_continued_by_the_id_alone(tmp_path: 
     assert calls > 1
 
 
-async def test_an_unknown_irreversible_item_pauses_a_run_and_is_settled(tmp_path: Path):
-    place = sandbox(tmp_path, **ONE)
+async def test_an_unknown_irreversible_item_pauses_a_run_and_is_settled(
+    make_sandbox: Callable[..., Sandbox],
+):
+    place = make_sandbox(**ONE)
     place.arrange("fault", "set", "refund_transaction", "garbage", "--effect")
     items = [{"transaction_id": number} for number in (101, 102)]
     async with connect(place, "legacy", elicitation_callback=Person()) as client:
@@ -234,8 +239,8 @@ async def test_an_unknown_irreversible_item_pauses_a_run_and_is_settled(tmp_path
     assert (done.result["state"], done.result["done"]) == ("done", 2)
 
 
-async def test_an_unknown_additive_item_is_not_repeated(tmp_path: Path):
-    place = sandbox(tmp_path, **ONE)
+async def test_an_unknown_additive_item_is_not_repeated(make_sandbox: Callable[..., Sandbox]):
+    place = make_sandbox(**ONE)
     place.arrange("fault", "set", "create_lead", "garbage", "--effect")
     async with connect(place, "legacy") as client:
         done = await bulk(client, CREATE, new_leads(3))
@@ -317,8 +322,10 @@ async def test_the_time_of_an_answer_is_not_taken_from_the_run(tmp_path: Path):
     assert (done.result["state"], done.result["done"]) == ("done", 1)
 
 
-async def test_a_lead_that_is_named_in_two_ways_gets_its_points_once(tmp_path: Path):
-    place = sandbox(tmp_path)
+async def test_a_lead_that_is_named_in_two_ways_gets_its_points_once(
+    make_sandbox: Callable[..., Sandbox],
+):
+    place = make_sandbox()
     (who,) = add_leads(place, 1)
     async with connect(place, "legacy") as client:
         await call(client, "kartra_get_lead", email=who)
