@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from jwt.algorithms import ECAlgorithm
 from team_identity import MAIN, Service
 
 from kartra_mcp.core.principal import Principal
@@ -22,7 +23,7 @@ from kartra_mcp.sandbox.identity.signing import SigningKey
 
 pytestmark = pytest.mark.anyio
 
-FOREIGN = SigningKey.generate("RS256")
+FOREIGN, LEAKED = SigningKey.generate("RS256"), SigningKey.generate("ES256")
 DISCOVERY, JWKS = "/.well-known/openid-configuration", "/jwks"
 
 
@@ -34,7 +35,8 @@ def running() -> Iterator[IdentityProvider]:
 
 @pytest.fixture
 def identity(running: IdentityProvider) -> IdentityProvider:
-    """The stand-in without faults and with no requests counted."""
+    """The stand-in without faults, with one key of each algorithm and no requests counted."""
+    running.keys = running.keys[-2:]
     running.faults = type(running.faults)()
     running.requests.clear()
     return running
@@ -93,6 +95,18 @@ async def test_both_keys_work_while_a_key_rotates(service: Service):
             tasks.start_soon(verify, service)
     assert (await verify(service, key=old)).subject == "sam"
     assert service.identity.requests[JWKS] == 2
+
+
+async def test_a_token_without_a_key_id_needs_an_issuer_with_one_key(service: Service):
+    old = service.identity.find_key()
+    assert (await verify(service, header={"kid": None})).subject == "sam"
+    service.identity.rotate()
+    service.clock.passed = 601
+    for key in (old, None):
+        now = int(service.clock.wall())
+        claims = {"iat": now, "exp": now + 600}
+        fault = await fault_of(service, key=key, header={"kid": None}, claims=claims)
+        assert fault is TokenFault.UNKNOWN_KEY
 
 
 async def test_a_new_key_waits_for_the_interval(service: Service):
@@ -248,6 +262,7 @@ def test_the_discovery_document_is_below_the_issuer():
 
 SMALL: dict[str, Any] = {"kty": "RSA", "e": "AQAB", "n": "w" * 171, "kid": "small"}
 JWK = FOREIGN.as_jwk()
+PRIVATE: dict[str, Any] = {**ECAlgorithm.to_jwk(LEAKED.private, as_dict=True), "kid": "leaked"}
 UNUSABLE: list[dict[str, Any]] = [
     SMALL,
     {**JWK, "use": "enc"},
@@ -257,6 +272,7 @@ UNUSABLE: list[dict[str, Any]] = [
     {**JWK, "alg": "HS256"},
     {**JWK, "kty": "EC"},
     {**JWK, "d": "AQAB"},
+    PRIVATE,
     {**JWK, "kid": 7},
     {**JWK, "n": "!!"},
     {**JWK, "n": 7},

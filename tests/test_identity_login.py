@@ -132,9 +132,10 @@ async def test_userinfo_replaces_nothing_of_the_id_token(
     identity: IdentityProvider, client: LoginClient
 ):
     identity.faults.thin_id_tokens = True
-    identity.faults.userinfo = {"iss": "https://other.example", "auth_time": 1}
+    identity.faults.id_claims = {"name": "Hana Head"}
+    identity.faults.userinfo = {"iss": "https://other.example", "auth_time": 1, "name": "Ida IT"}
     found = await log_in(client)
-    assert found.principal.issuer == identity.issuer
+    assert (found.principal.issuer, found.principal.name) == (identity.issuer, "Hana Head")
     assert found.auth_time != 1
 
 

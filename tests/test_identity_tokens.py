@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from team_identity import MAIN, PUBLIC, SHOP, Service
 
 from kartra_mcp.core.principal import SCOPES
 from kartra_mcp.identity.refusals import NotAMember, TokenFault, TokenRefused
+from kartra_mcp.identity.verifier import accepted_audiences
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 from kartra_mcp.sandbox.identity.server import running_identity
 from kartra_mcp.sandbox.identity.signing import SigningKey, encode
@@ -392,6 +394,19 @@ async def test_an_account_that_does_not_exist_is_answered_as_one_of_others(
         own = token(audience=f"{PUBLIC}/a/{account}/mcp")(identity)
         with pytest.raises(NotAMember):
             await service.verifier.verify(own, account)
+
+
+def test_an_audience_that_accounts_share_is_accepted_for_a_name_without_an_account(
+    service: Service,
+):
+    """Otherwise its token would get 403 from an account of others, and 401 from none."""
+    shared = {
+        name: replace(account, audiences=("application", name))
+        for name, account in service.config.accounts.items()
+    }
+    config = replace(service.config, accounts=shared)
+    assert set(accepted_audiences(config, "main")) == {"application", "main"}
+    assert set(accepted_audiences(config, "none")) == {"application", f"{PUBLIC}/a/none/mcp"}
 
 
 @pytest.mark.parametrize("groups", [None, 7, "it", {"it": True}, [["it"]], ["it"] * 1_001])
