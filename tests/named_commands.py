@@ -52,7 +52,7 @@ def usage_fault(command: str, folder: Path) -> str:
     words = _fill(command)
     if words[-1] in {"--help", "--version"}:
         return "" if _run(words, folder)[0] == 0 else command
-    if words[:1] == ["serve"]:
+    if words[:1] == ["serve"] and "--http" not in words:
         return " ".join(parse_entry(words[1:])[1])
     code, err = _run([*words, _LAST], folder)
     alone = f"not understood: {_LAST}. Nothing was done."

@@ -42,6 +42,7 @@ ARROWS = """
     web: app consent ledger ledger/sqlite policy processes settings web/views
     web/team: consent identity ledger ledger/postgres policy team web web/views
     service: app calls catalogue identity ledger ledger/postgres policy processes server team web
+        web/team
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
         ledger/sqlite membrane options policy processes settings

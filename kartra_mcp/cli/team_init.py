@@ -67,6 +67,7 @@ def init(given: Namespace) -> int:
     team = shlex.quote(str(file))
     print_line(f"3. Create the tables: kartra-mcp team migrate --team {team}")
     print_line(f"4. Check everything:  kartra-mcp team check --team {team}")
+    print_line(f"5. Serve:              kartra-mcp serve --http 127.0.0.1:8000 --team {team}")
     return EXIT_OK
 
 
