@@ -264,7 +264,7 @@ def _merge_limits(values: Mapping[str, Any], given: set[str], policy: PolicyFile
         explicit = [values[info.option]] if info.option in given or in_file is None else []
         both = [cap for cap in (*explicit, in_file) if cap is not None]
         found[name] = min(both) if both else None
-    return Limits(**found)
+    return Limits(**found, person=policy.person, roles=policy.roles)
 
 
 def _read_policy_file(path: str | None, problems: list[SettingError]) -> PolicyFile:

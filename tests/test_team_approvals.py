@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from kartra_mcp.app.team_service import count_approvers
+from kartra_mcp.consent.team_approval import find_amount
 from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.people import ApproverLogin, TeamDecision, make_requester
+from kartra_mcp.ledger.records import IntentPart
+from kartra_mcp.team.config import ApprovalBand
 from tests.ledger_intents import BINDING, LIMITS, code, intent, two_step
 from tests.ledger_stores import Place
 from tests.team_people import (
@@ -284,3 +289,21 @@ def test_a_row_that_was_changed_does_not_replace_the_people_of_the_chain(ledger:
     with ledger._store.write_transaction() as transaction:
         transaction.run("UPDATE approvals SET state = 'approved' WHERE number = ?", number)
     assert use(ledger, number) == "approval_required"
+
+
+@pytest.mark.parametrize(
+    ("amount", "needed"),
+    [("0.01", 1), ("100", 1), ("100.01", 2), ("500", 2), ("500.01", 3), (None, 3)],
+)
+def test_an_amount_needs_the_approvers_of_its_band(amount: str | None, needed: int):
+    bands = (ApprovalBand(Decimal(100), 1), ApprovalBand(Decimal(500), 2), ApprovalBand(None, 3))
+    assert count_approvers(bands, None if amount is None else Decimal(amount)) == needed
+
+
+def test_the_amount_of_a_chain_is_known_only_as_a_whole():
+    part = IntentPart(operation="refund_transaction", risk=Risk.IRREVERSIBLE)
+    known = [replace(part, known_amount=Decimal(amount)) for amount in (40, 60)]
+    whole = intent(parts=(*known, IntentPart(operation="assign_tag", risk=Risk.WRITE)))
+    assert find_amount(whole) == 100
+    assert find_amount(replace(whole, parts=(*whole.parts, part))) is None
+    assert find_amount(intent(risk=Risk.WRITE)) is None

@@ -12,9 +12,10 @@ from kartra_mcp.ledger import approval_rows, bulk_rows, confirmations, projectio
 from kartra_mcp.ledger.bulk_records import identify_item, identify_run
 from kartra_mcp.ledger.database import NO_LIMIT, Query
 from kartra_mcp.ledger.hash_chain import LedgerEntry
+from kartra_mcp.ledger.people import Group
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
-from kartra_mcp.policy.limits import Limits
+from kartra_mcp.policy.limits import GroupCaps, Limits
 
 
 def admission_refusal(
@@ -31,9 +32,7 @@ def admission_refusal(
         or _block_refusal(transaction, intent)
         or _declined_run_refusal(transaction, intent)
         or _duplicate_or_capped(transaction, intent, limits)
-        or rules.email_cap_refusal(
-            intent, limits, count_recent_emails(transaction) if intent.mail else 0
-        )
+        or _email_refusal(transaction, intent, limits)
     )
 
 
@@ -152,16 +151,80 @@ def _duplicate_or_capped(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
     """Return the refusal of the first command that was done before, or of a cap, or None."""
-    refusal = _duplicate_refusal(transaction, intent, limits)
-    if refusal is not None or intent.risk is not Risk.IRREVERSIBLE:
-        return refusal
-    every = limits.cap_day_amount is not None
-    if not every and limits.cap_day_count is None:
-        return rules.cap_refusal(intent, limits, (), transaction.earliest)
-    needed = NO_LIMIT if every else limits.cap_day_count or 0
+    return (
+        _duplicate_refusal(transaction, intent, limits)
+        or _cap_refusal(transaction, intent, limits)
+        or next(
+            (
+                refusal
+                for where, group, caps in _list_groups(intent, limits)
+                if (refusal := _cap_refusal(transaction, intent, caps, group, where))
+            ),
+            None,
+        )
+    )
+
+
+def _list_groups(intent: Intent, limits: Limits) -> list[tuple[str, Group, GroupCaps]]:
+    """List the caps of the principal that asked: its own, and those of its roles."""
+    asker = intent.requester
+    if asker is None:
+        return []
+    return [
+        (where, Group(asker.key, role), caps)
+        for where, role, caps in limits.list_group_caps(asker.roles)
+    ]
+
+
+def _cap_refusal(
+    transaction: Transaction,
+    intent: Intent,
+    caps: Limits | GroupCaps,
+    group: Group | None = None,
+    where: str = "",
+) -> RefusedError | None:
+    """Return the refusal of the first cap that an irreversible intent exceeds, or None.
+
+    `group` are the people whose writes count together; `where` is the table of their caps.
+    """
+    if intent.risk is not Risk.IRREVERSIBLE:
+        return None
+    every = caps.cap_day_amount is not None
     now = transaction.earliest
-    day = projection.list_irreversible_since(transaction.db, now - rules.DAY, needed)
-    return rules.cap_refusal(intent, limits, day, now)
+    if not every and caps.cap_day_count is None:
+        return rules.cap_refusal(intent, caps, (), now, where)
+    needed = NO_LIMIT if every else caps.cap_day_count or 0
+    day = projection.list_irreversible_since(transaction.db, now - rules.DAY, needed, group)
+    return rules.cap_refusal(intent, caps, day, now, where)
+
+
+def _email_refusal(transaction: Transaction, intent: Intent, limits: Limits) -> RefusedError | None:
+    """Return the refusal above an hourly limit of mail: of the account, a role or a person."""
+    if not intent.mail:
+        return None
+    refusal = rules.email_cap_refusal(intent, limits, count_recent_emails(transaction))
+    since = transaction.earliest - rules.HOUR
+    for where, group, caps in _list_groups(intent, limits):
+        if refusal is None and caps.mail_per_hour is not None:
+            sent = projection.count_emails_since(transaction.db, since, group)
+            refusal = _group_email_refusal(intent, caps.mail_per_hour, sent, where)
+    return refusal
+
+
+def _group_email_refusal(intent: Intent, cap: int, sent: int, where: str) -> RefusedError | None:
+    """Return the refusal above the hourly limit of mail of a person or role, or None.
+
+    Only an approval of other people lifts it: the person may have answered a form alone.
+    """
+    if intent.consent == "approval" or sent + intent.mail <= cap:
+        return None
+    name = f"{where} mail_per_hour"
+    return RefusedError(
+        "cap_reached",
+        f"{sent} writes of the last hour could start mail; {name} is {cap}. Nothing was done.",
+        "Wait, or ask an admin of the team to change the policy.",
+        detail={"cap": name, "limit": cap, "left": max(cap - sent, 0)},
+    )
 
 
 def _duplicate_refusal(

@@ -38,6 +38,14 @@ class Requester:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """The people that a cap counts together: all with a role, or without one the person `key`."""
+
+    key: str
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApproverLogin:
     """A login on the page, by which its user decides.
 

@@ -16,6 +16,7 @@ from kartra_mcp.ledger.database import NO_LIMIT, Database, Query, make_in_list
 from kartra_mcp.ledger.derived import TABLES, Derived, derive, sort_rows
 from kartra_mcp.ledger.errors import LedgerDamagedError
 from kartra_mcp.ledger.hash_chain import LedgerEntry
+from kartra_mcp.ledger.people import Group
 from kartra_mcp.ledger.records import (
     CAPPED_STATES,
     Filters,
@@ -33,6 +34,7 @@ _LEAD = (
     "SELECT target, lead_id FROM leads WHERE connection = ? AND lead_id = COALESCE("
     "(SELECT lead_id FROM leads WHERE connection = ? AND target = ?), ?)"
 )
+_JOIN_LINE = "JOIN lines l ON l.n = i.line "
 _ONE_LINE = "SELECT n, at, kind, body, prev, hash FROM lines WHERE n = ?"
 _OWN_LINES = (
     "SELECT l.n, l.at, l.kind, l.body, l.prev, l.hash FROM intents i JOIN lines l"
@@ -231,25 +233,41 @@ def _on_target(names: Sequence[str]) -> str:
     return f"p.target IN ({make_in_list(len(names))})" if names else "p.target IS NULL"
 
 
-def list_irreversible_since(db: Database, since: float, count: int = NO_LIMIT) -> list[PriorIntent]:
-    """List what counts for the caps of a day, oldest first.
+def list_irreversible_since(
+    db: Database, since: float, count: int = NO_LIMIT, group: Group | None = None
+) -> list[PriorIntent]:
+    """List what counts for the caps of a day, oldest first; of one group of a team, if given.
 
     Each irreversible command of a chain counts.
     """
+    join, of_group, values = _filter_group(group)
     where = (
-        f"WHERE p.risk = 3 AND p.at > ? AND i.{_COUNTS}"
+        f"{join}WHERE p.risk = 3 AND p.at > ? AND i.{_COUNTS}{of_group}"
         " ORDER BY p.at DESC, p.line DESC, p.number DESC LIMIT ?"
     )
-    return _list_prior(db, Query(_PAST + where, (since, count)))[::-1]
+    return _list_prior(db, Query(_PAST + where, (since, *values, count)))[::-1]
 
 
-def count_emails_since(db: Database, since: float) -> int:
+def count_emails_since(db: Database, since: float, group: Group | None = None) -> int:
     """Count the commands since then that can start mail and may have run."""
+    join, of_group, values = _filter_group(group)
     found = db.execute(
-        f"SELECT COALESCE(SUM(mail), 0) FROM intents WHERE mail > 0 AND at > ? AND {_COUNTS}",  # noqa: S608
-        (since,),
+        f"SELECT COALESCE(SUM(i.mail), 0) FROM intents i {join}"  # noqa: S608
+        f"WHERE i.mail > 0 AND i.at > ? AND i.{_COUNTS}{of_group}",
+        (since, *values),
     )
     return found.fetchone()[0]
+
+
+def _filter_group(group: Group | None) -> tuple[str, str, tuple[str, ...]]:
+    """Return join, condition and values that select the intents of a group, by their entries."""
+    if group is None:
+        return "", "", ()
+    if group.role is None:
+        condition = " AND json_extract(l.body, '$.requester.key') = ?"
+        return _JOIN_LINE, condition, (group.key,)
+    condition = " AND json_extract(l.body, '$.requester.roles') LIKE ?"
+    return _JOIN_LINE, condition, (f'%"{group.role}"%',)
 
 
 def list_entries(db: Database, filters: Filters, count: int = NO_LIMIT) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from kartra_mcp.kartra.action_words import moves_money
 from kartra_mcp.kartra.commands import COMMANDS
 from kartra_mcp.kartra.values import fold_id, format_amount, normalize_amount
 from kartra_mcp.ledger.records import CANCEL, REFUND, CapsLeft, Intent, PriorIntent, format_utc
-from kartra_mcp.policy.limits import LIMITS, Limits
+from kartra_mcp.policy.limits import LIMITS, GroupCaps, Limits
 
 DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})
@@ -183,25 +183,32 @@ def equal_call_refusal(
 
 
 def cap_refusal(
-    intent: Intent, limits: Limits, day: Sequence[PriorIntent], now: float
+    intent: Intent,
+    limits: Limits | GroupCaps,
+    day: Sequence[PriorIntent],
+    now: float,
+    where: str = "",
 ) -> RefusedError | None:
     """Return the refusal of the first cap that this irreversible intent exceeds, or None.
 
     Each irreversible command of a chain counts. `day` holds what counts: running, succeeded and
-    unknown intents of the last 24 hours, oldest first.
+    unknown intents of the last 24 hours, oldest first. `where` is the table of the policy file that
+    has the caps of a person or role, or "".
     """
     parts = [part for part in split_intent(intent) if part.risk is Risk.IRREVERSIBLE]
     counted = list(day)
     for part in parts:
         if part.moves_money or _moves_money(part.operation, part.known_amount):
             amount = part.known_amount
-            found = _single_cap_refusal(amount, limits.cap_refund)
-            found = found or _day_cap_refusal(amount, limits.cap_day_amount, counted, now)
+            found = _single_cap_refusal(amount, limits.cap_refund, where)
+            found = found or _day_cap_refusal(amount, limits.cap_day_amount, counted, now, where)
             if found is not None:
                 return found
         row = PriorIntent(part.id, now, part.operation, "running", known_amount=part.known_amount)
         counted.append(row)
-    return _count_cap_refusal(limits.cap_day_count, day, now, len(parts)) if parts else None
+    if not parts:
+        return None
+    return _count_cap_refusal(limits.cap_day_count, day, now, len(parts), where)
 
 
 def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
@@ -296,18 +303,30 @@ def _moves_money(operation: str, known: Decimal | None) -> bool:
     return known is not None or any(moves_money(name) for name in operation.split("+"))
 
 
-def _single_cap_refusal(amount: Decimal | None, cap: Decimal | None) -> RefusedError | None:
+def _name_cap(field: str, where: str) -> str:
+    """Return the name under which the user finds a cap."""
+    info = LIMITS[field]
+    return f"{where} {info.file_key}" if where else info.variable
+
+
+def _single_cap_refusal(
+    amount: Decimal | None, cap: Decimal | None, where: str
+) -> RefusedError | None:
     if cap is None or (amount is not None and amount <= cap):
         return None
-    return _cap_error(LIMITS["cap_refund"].variable, cap, cap, None, unread=amount is None)
+    return _cap_error(_name_cap("cap_refund", where), cap, cap, None, unread=amount is None)
 
 
 def _day_cap_refusal(
-    amount: Decimal | None, cap: Decimal | None, day: Sequence[PriorIntent], now: float
+    amount: Decimal | None,
+    cap: Decimal | None,
+    day: Sequence[PriorIntent],
+    now: float,
+    where: str,
 ) -> RefusedError | None:
     if cap is None:
         return None
-    name = LIMITS["cap_day_amount"].variable
+    name = _name_cap("cap_day_amount", where)
     spent = [
         row for row in day if row.at > now - DAY and _moves_money(row.operation, row.known_amount)
     ]
@@ -349,14 +368,14 @@ def caps_left(limits: Limits, day: Sequence[PriorIntent]) -> CapsLeft:
 
 
 def _count_cap_refusal(
-    cap: int | None, day: Sequence[PriorIntent], now: float, wanted: int
+    cap: int | None, day: Sequence[PriorIntent], now: float, wanted: int, where: str
 ) -> RefusedError | None:
     ats = [row.at for row in day if row.at > now - DAY]
     if cap is None or len(ats) + wanted <= cap:
         return None
     frees = ats[len(ats) + wanted - cap - 1] + DAY if wanted <= cap else None
     left = Decimal(max(cap - len(ats), 0))
-    return _cap_error(LIMITS["cap_day_count"].variable, Decimal(cap), left, frees)
+    return _cap_error(_name_cap("cap_day_count", where), Decimal(cap), left, frees)
 
 
 def _cap_error(

@@ -12,7 +12,7 @@ from typing import Any
 
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.policy.gates import Policy, expand_tool_gates, strictest
-from kartra_mcp.policy.limits import CAPS, Limits
+from kartra_mcp.policy.limits import CAPS, NO_CAPS, Limits
 
 
 def rules_as_dict(rules: Policy) -> dict[str, Any]:
@@ -38,6 +38,21 @@ def policy_as_dict(rules: Policy, limits: Limits, *, outside: bool) -> dict[str,
         "limits": {name: _text_or_none(getattr(limits, name)) for name in CAPS},
         "repeat_window_days": limits.repeat_window_days,
         "approval_outside": outside,
+        **_groups_as_dict(limits),
+    }
+
+
+def _groups_as_dict(limits: Limits) -> dict[str, Any]:
+    """Return the caps of people and roles of a team; {} where there are none."""
+    groups = {"person": limits.person, **{f"role {role}": caps for role, caps in limits.roles}}
+    set_ = {name: caps for name, caps in groups.items() if caps != NO_CAPS}
+    if not set_:
+        return {}
+    return {
+        "group_limits": {
+            name: {cap: _text_or_none(getattr(caps, cap)) for cap in CAPS}
+            for name, caps in set_.items()
+        }
     }
 
 
@@ -105,6 +120,11 @@ def _compare_limits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         was, is_now = _get_bound(before, name), _get_bound(now, name)
         if is_now > was:
             yield f"{name} is higher"
+    for group, was_group in before.get("group_limits", {}).items():
+        is_group = {"limits": now.get("group_limits", {}).get(group, {})}
+        for name in CAPS:
+            if _get_bound(is_group, name) > _get_bound({"limits": was_group}, name):
+                yield f"{name} of {group} is higher"
     if now.get("repeat_window_days", 0) < before.get("repeat_window_days", 0):
         yield "the repeat window is shorter"
 

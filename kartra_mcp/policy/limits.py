@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
+
+from kartra_mcp.core.principal import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,27 @@ def _named(
 
 
 @dataclass(frozen=True, slots=True)
+class GroupCaps:
+    """Caps of each person of a team, or of all that have a role; None is no cap.
+
+    Fields as in `Limits`.
+    """
+
+    cap_refund: Decimal | None = None
+    cap_day_amount: Decimal | None = None
+    cap_day_count: int | None = None
+    mail_per_hour: int | None = None
+
+
+NO_CAPS = GroupCaps()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """The caps in force; None means unlimited."""
+    """The caps in force; None means unlimited.
+
+    `person` holds for each person of a team alone, `roles` for all people with one role together.
+    """
 
     cap_refund: Decimal | None = field(
         default=None, metadata=_named("CAP_REFUND", "Largest refund", "refund", optional=True)
@@ -70,9 +91,22 @@ class Limits:
             "REPEAT_WINDOW_DAYS", "Days in which an equal refund is a repeat", whole=True
         ),
     )
+    person: GroupCaps = NO_CAPS
+    roles: tuple[tuple[Role, GroupCaps], ...] = ()
+
+    def list_group_caps(self, roles: Iterable[Role]) -> list[tuple[str, Role | None, GroupCaps]]:
+        """List the caps of a person with these roles: table of the policy file, role, caps."""
+        own = set(roles)
+        found: list[tuple[str, Role | None, GroupCaps]] = [("[caps.person]", None, self.person)]
+        for role, caps in self.roles:
+            if role in own:
+                found.append((f"[caps.role.{role}]", role, caps))
+        return found
 
 
-LIMITS: Mapping[str, LimitInfo] = {one.name: one.metadata["info"] for one in fields(Limits)}
+LIMITS: Mapping[str, LimitInfo] = {
+    one.name: one.metadata["info"] for one in fields(Limits) if "info" in one.metadata
+}
 """Every limit by its field, in the order of display."""
 
 CAPS: Mapping[str, LimitInfo] = {name: info for name, info in LIMITS.items() if info.file_key}

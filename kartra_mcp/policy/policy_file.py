@@ -10,8 +10,9 @@ from typing import Any
 
 from kartra_mcp.core.json_types import is_number, is_object
 from kartra_mcp.core.models import Gate, Risk
+from kartra_mcp.core.principal import Role, is_role
 from kartra_mcp.kartra.values import amount
-from kartra_mcp.policy.limits import CAPS
+from kartra_mcp.policy.limits import CAPS, NO_CAPS, GroupCaps
 
 _RISKS: Mapping[str, Risk] = {"destructive": Risk.DESTRUCTIVE, "irreversible": Risk.IRREVERSIBLE}
 _CAPS: Mapping[str, str] = {info.file_key: name for name, info in CAPS.items()}
@@ -22,12 +23,15 @@ _WHOLE = frozenset(info.file_key for info in CAPS.values() if info.whole)
 class PolicyFile:
     """Content of the file. `tools` are names or patterns with their gate, in the file's order.
 
-    `errors` are pairs of the expected value and the replacement of the bad one.
+    `person` and `roles` are caps of a team. `errors` are pairs of the expected value and the
+    replacement of the bad one.
     """
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
     tools: tuple[tuple[str, Gate], ...] = ()
     caps: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    person: GroupCaps = NO_CAPS
+    roles: tuple[tuple[Role, GroupCaps], ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
 
 
@@ -49,10 +53,45 @@ def parse_policy_file(text: str | None) -> PolicyFile:
         for n, v in _iter_table(found, "gates", faults)
     }
     tools = [(n, _parse_tool_gate(v, n, faults)) for n, v in _iter_table(found, "tools", faults)]
-    caps = {_CAPS[n]: _parse_cap(n, v, faults) for n, v in _iter_table(found, "caps", faults)}
+    caps = {
+        _CAPS[n]: _parse_cap(n, v, "[caps]", faults) for n, v in _iter_table(found, "caps", faults)
+    }
+    person, roles = _parse_groups(found.get("caps"), faults)
     if faults:
         gates |= DENY_ALL_WRITES.gates
-    return PolicyFile(gates, tuple(tools), caps, tuple(faults))
+    return PolicyFile(gates, tuple(tools), caps, person, roles, tuple(faults))
+
+
+def _parse_groups(
+    caps: Any, faults: list[tuple[str, str]]
+) -> tuple[GroupCaps, tuple[tuple[Role, GroupCaps], ...]]:
+    """Return the caps of each person, and of each role, of a team."""
+    table: Mapping[str, Any] = caps if is_object(caps) else {}
+    person = _parse_group(table.get("person", {}), "[caps.person]", faults)
+    by_role = table.get("role", {})
+    if not is_object(by_role):
+        faults.append(("a table in [caps.role]", _DENIED))
+        return person, ()
+    roles: list[tuple[Role, GroupCaps]] = []
+    for name, values in by_role.items():
+        if not is_role(name):
+            faults.append((f"free of unknown names: [caps.role.{name}]", _DENIED))
+            continue
+        roles.append((name, _parse_group(values, f"[caps.role.{name}]", faults)))
+    return person, tuple(roles)
+
+
+def _parse_group(values: Any, where: str, faults: list[tuple[str, str]]) -> GroupCaps:
+    if not is_object(values):
+        faults.append((f"a table in {where}", _DENIED))
+        return NO_CAPS
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in _CAPS:
+            found[_CAPS[name]] = _parse_cap(name, value, where, faults)
+        else:
+            faults.append((f"free of unknown names: {where} {name}", _DENIED))
+    return GroupCaps(**found)
 
 
 def _parse_toml(text: str | None) -> dict[str, Any] | None:
@@ -68,7 +107,7 @@ def _parse_toml(text: str | None) -> dict[str, Any] | None:
 
 def _iter_unknown_names(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Report an unknown name, which may be a misspelled restriction."""
-    known = {"gates": _RISKS, "caps": _CAPS}
+    known = {"gates": {*_RISKS}, "caps": {*_CAPS, "person", "role"}}
     for table, names in known.items():
         inner = found.get(table)
         for name in inner if is_object(inner) else ():
@@ -104,12 +143,12 @@ def _parse_gate(value: Any, where: str, faults: list[tuple[str, str]]) -> Gate:
     return Gate.DENY
 
 
-def _parse_cap(name: str, value: Any, faults: list[tuple[str, str]]) -> Any:
+def _parse_cap(name: str, value: Any, where: str, faults: list[tuple[str, str]]) -> Any:
     text = str(value) if is_number(value) or isinstance(value, str) else ""
     if name in _WHOLE and re.fullmatch(r"[0-9]{1,7}", text):
         return int(text)
     sum_of_money = None if name in _WHOLE else amount(text)
     if sum_of_money is not None:
         return sum_of_money
-    faults.append((f"a limit at [caps] {name}", "0"))
+    faults.append((f"a limit at {where} {name}", "0"))
     return 0 if name in _WHOLE else Decimal(0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from kartra_mcp.policy.limits import GroupCaps
 from kartra_mcp.policy.policy_file import PolicyFile
 from kartra_mcp.team.config import TeamAccount, TeamConfig
 
@@ -44,4 +45,10 @@ def _describe_file(policy: PolicyFile) -> dict[str, Any]:
         "gates": {risk.label: str(gate) for risk, gate in policy.gates.items()},
         "tools": {name: str(gate) for name, gate in policy.tools},
         "caps": {name: str(value) for name, value in policy.caps.items()},
+        "caps_of_person": _describe_group(policy.person),
+        "caps_of_role": {role: _describe_group(caps) for role, caps in policy.roles},
     }
+
+
+def _describe_group(caps: GroupCaps) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(caps).items() if value is not None}
