@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
-from ledger_stores import TeamDatabase, TeamPlace
+from ledger_stores import APP, TeamDatabase, TeamPlace
 from page_client import FACTS, Reply, Visitor, asked
 from page_issuer import CLIENT_ID, Issuer, serving_issuer
 
@@ -22,13 +23,15 @@ from kartra_mcp.identity.login import LoginClient
 from kartra_mcp.identity.providers import Providers
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.people import make_requester
+from kartra_mcp.ledger.postgres.migrations import migrate_service
+from kartra_mcp.ledger.postgres.page_tables import PageTables
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.team.config import Issuer as IssuerEntry
 from kartra_mcp.team.config import MembraneAccess, PageLogin, TeamAccount, TeamConfig
 from kartra_mcp.web.team.accounts import PageAccount
 from kartra_mcp.web.team.addresses import redirect_uri
 from kartra_mcp.web.team.page import TeamPage, make_team_page
-from kartra_mcp.web.team.records import BegunLogin, StoredSession
+from kartra_mcp.web.team.page_store import DatabasePageStore
 from kartra_mcp.web.timings import PageTimings
 
 ROLES: dict[str, Role] = {
@@ -83,6 +86,18 @@ class Member(Visitor):
             self.cookies[name] = value
             self.cookie = "; ".join(f"{n}={v}" for n, v in self.cookies.items() if v)
         return reply
+
+    def send(self, wire: Any, method: str, path: str, headers: Any, body: str | None) -> None:
+        """Name the public host, as a proxy passes it on."""
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if not any(name.lower() == "host" for name, _ in pairs):
+            pairs.append(("host", urlsplit(self.team.public_url).netloc))
+        super().send(wire, method, path, pairs, body)
+
+    def at(self, replica: int) -> Member:
+        """Let another replica serve this browser."""
+        self.port = self.team.ports[replica]
+        return self
 
     def begin(self, return_path: str = "", *, fresh: bool = False) -> str:
         """Begin a login and return the address of the issuer."""
@@ -140,11 +155,11 @@ class ServedTeam:
     clock: Clock
     config: TeamConfig
     ledgers: Mapping[str, Ledger]
+    store: DatabasePageStore
 
     def visitor(self, replica: int = 0) -> Member:
         """Return a browser without a session, at one of the replicas."""
-        host = {"host": urlsplit(self.public_url).netloc}
-        return Member(self.ports[replica], team=self, own=host)
+        return Member(self.ports[replica], team=self)
 
     def login(self, name: str, **more: Any) -> Member:
         return self.visitor().login(name, **more)
@@ -178,35 +193,11 @@ class ServedTeam:
         return found.state if found else ""
 
 
-class MemoryStore:
-    """Logins and sessions in memory, which every replica of a test shares."""
-
-    def __init__(self) -> None:
-        self.logins: dict[str, BegunLogin] = {}
-        self.sessions: dict[str, StoredSession] = {}
-
-    def add_login(self, key: str, begun: BegunLogin) -> None:
-        self.logins[key] = begun
-
-    def take_login(self, key: str) -> BegunLogin | None:
-        return self.logins.pop(key, None)
-
-    def open_session(self, session: StoredSession, replaces: str = "") -> None:
-        self.end_session(replaces)
-        self.sessions[session.key] = session
-
-    def find_session(self, key: str) -> StoredSession | None:
-        return self.sessions.get(key)
-
-    def touch_session(self, key: str, now: float) -> None:
-        self.sessions[key] = replace(self.sessions[key], used_at=now)
-
-    def set_flash(self, key: str, flash: str) -> None:
-        if key in self.sessions:
-            self.sessions[key] = replace(self.sessions[key], flash=flash)
-
-    def end_session(self, key: str) -> None:
-        self.sessions.pop(key, None)
+def make_store(database: TeamDatabase) -> DatabasePageStore:
+    """Return an empty store of logins and sessions."""
+    migrate_service(database.server.dsn(), APP)
+    database.server.run_sql("TRUNCATE service.logins, service.sessions")
+    return DatabasePageStore(PageTables(database.connections))
 
 
 class Backend:
@@ -238,20 +229,26 @@ def make_config(public_url: str, issuer: str, places: Mapping[str, TeamPlace]) -
 @contextmanager
 def serving_team(
     database: TeamDatabase,
-    store: Any,
-    clock: Clock,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: Limits = Limits(),  # noqa: B008  immutable
+    *,
+    replicas: int = 1,
 ) -> Generator[ServedTeam]:
-    """Serve the page of two accounts on one port of the loopback interface."""
+    """Serve the page of two accounts on the loopback interface, at the address of one replica."""
     places = {"main": database.make_empty(), "second": database.make_account()}
-    ledgers = {name: place.open() for name, place in places.items()}
-    with serving_issuer() as issuer, socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        public_url, issuer.clock = f"http://127.0.0.1:{port}", clock
+    clock, store = Clock(time.time), make_store(database)
+    with ExitStack() as kept:
+        issuer = kept.enter_context(serving_issuer())
+        listening = [
+            kept.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(replicas)
+        ]
+        ports = [one.getsockname()[1] for one in listening]
+        public_url, issuer.clock = f"http://127.0.0.1:{ports[0]}", clock
         config = make_config(public_url, issuer.address, places)
-        page = _make_page(config, ledgers, store, clock, limits)
-        with _running(page, listening):
-            yield ServedTeam(public_url, [port], issuer, clock, config, ledgers)
+        made = [{name: place.open() for name, place in places.items()} for _ in ports]
+        for one, ledgers in zip(listening, made, strict=True):
+            page = _make_page(config, ledgers, store, clock, limits)
+            kept.enter_context(_running(page, one))
+        yield ServedTeam(public_url, ports, issuer, clock, config, made[0], store)
 
 
 def _make_page(

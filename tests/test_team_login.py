@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from page_client import Reply
-from team_page import Clock, Member, MemoryStore, serving_team
+from team_page import Member, serving_team
 
 from kartra_mcp.web.team.records import IDLE_SECONDS, SESSION_SECONDS
 from kartra_mcp.web.team.return_paths import MAX_PATH_CHARS
@@ -18,13 +17,8 @@ DAY = 86_400.0
 
 
 @pytest.fixture(scope="module")
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture(scope="module")
-def served(team_database, store):
-    with serving_team(team_database, store, Clock(time.time)) as made:
+def served(team_database):
+    with serving_team(team_database, replicas=2) as made:
         yield made
 
 
@@ -35,6 +29,17 @@ def team(served):
     issuer = served.issuer
     issuer.claims, issuer.response, issuer.is_down = {}, {}, False
     issuer.accept_any_verifier, served.clock.ahead = False, 0.0
+
+
+@pytest.fixture
+def rows(team_database):
+    """Return a function that returns the content of a table as a text."""
+
+    def read(table: str) -> str:
+        found = team_database.server.run_sql(f"SELECT t::text FROM service.{table} t ORDER BY 1")
+        return "".join(row[0] for row in found)
+
+    return read
 
 
 def query_of(reply: Reply) -> dict[str, str]:
@@ -81,15 +86,17 @@ def test_the_request_to_the_issuer_has_code_pkce_state_and_nonce(team):
         assert first[name] != second[name]
 
 
-def test_no_secret_of_a_login_or_session_is_in_the_store_or_an_address(team, store):
+def test_no_secret_of_a_login_or_session_is_in_the_store_or_an_address(team, rows):
     member = team.visitor()
     address = member.begin("/page/a/main/")
-    verifiers = {begun.attempt.verifier for begun in store.logins.values()}
+    begun = rows("logins")
+    verifiers = re.findall(r"verifier\W+([\w-]{43,})", begun)
     assert verifiers
     assert not any(verifier in address for verifier in verifiers)
     member.finish(address, "hana")
     cookies = set(member.cookies.values())
-    kept = f"{store.logins}{store.sessions}"
+    kept = begun + rows("sessions")
+    assert "hana" in kept
     assert not any(value in kept for value in cookies)
     html = member.get("/page/a/main/").text
     assert not any(value in html for value in cookies)
@@ -104,10 +111,10 @@ def test_an_issuer_that_is_down_is_reported_plainly(team):
 
 
 @pytest.mark.parametrize("path", ["/page/login", "/page/callback?state=x&code=y"])
-def test_a_link_preview_begins_no_login(team, store, path):
-    before = len(store.logins)
+def test_a_link_preview_begins_no_login(team, rows, path):
+    before = rows("logins")
     assert team.visitor().get(path, method="HEAD").status == 405
-    assert len(store.logins) == before
+    assert rows("logins") == before
 
 
 # Attacks on the response
@@ -251,7 +258,7 @@ def test_a_login_leads_to_no_other_place(team, target):
 # Sessions
 
 
-def test_each_login_has_a_new_session_and_ends_the_one_before(team, store):
+def test_each_login_has_a_new_session_and_ends_the_one_before(team):
     member = team.login("hana")
     name = next(n for n in member.cookies if not n.endswith("_login"))
     old = member.cookies[name]
@@ -334,6 +341,21 @@ def test_a_form_after_the_session_ended_does_nothing(team):
     assert reply.status == 401
     assert "Your session has ended" in reply.text
     assert team.state(number) == "pending"
+
+
+def test_any_replica_ends_a_login_and_serves_its_session(team):
+    member = team.visitor()
+    address = member.begin("/page/a/main/")
+    assert member.at(1).finish(address, "hana").status == 303
+    assert is_in(member)
+    assert is_in(member.at(0))
+    number = team.ask(of="105")
+    reply = member.vote(number, "decline")
+    member.at(1)
+    assert "A decline needs a reason" in member.after(reply).text
+    assert "A decline needs a reason" not in member.at(0).get("/page/a/main/").text
+    assert member.at(1).post("/page/logout").status == 200
+    assert not is_in(member.at(0))
 
 
 # A fresh login for a decision

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from contextlib import suppress
 from decimal import Decimal
 
 import pytest
 from page_html import Parsed, read
-from team_page import PEOPLE, Clock, MemoryStore, ServedTeam, serving_team
+from team_page import PEOPLE, ServedTeam, serving_team
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.ledger import Ledger
@@ -29,7 +28,7 @@ LIMITS = Limits(cap_refund=Decimal(500), cap_day_amount=Decimal(800), cap_day_co
 
 @pytest.fixture
 def team(team_database) -> Generator[ServedTeam]:
-    with serving_team(team_database, MemoryStore(), Clock(time.time), limits=LIMITS) as made:
+    with serving_team(team_database, LIMITS, replicas=2) as made:
         yield made
 
 
@@ -196,6 +195,13 @@ def test_an_operator_stops_and_two_people_resume(team):
     assert "run again" in said(hugo, hugo.post("/page/a/main/writes/resume"))
     assert runs(ledger)
     assert "are stopped" not in hana.get("/page/a/main/").text
+
+
+def test_a_stop_is_in_force_on_every_replica_at_once(team):
+    sam, hana = team.login("sam"), team.login("hana").at(1)
+    assert "are stopped" not in hana.get("/page/a/main/").text
+    sam.post("/page/a/main/writes/stop")
+    assert "are stopped" in hana.get("/page/a/main/").text
 
 
 @pytest.mark.parametrize("name", PEOPLE)

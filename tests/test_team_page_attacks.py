@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import re
-import time
 from contextlib import closing
 from urllib.parse import urlencode
 
 import pytest
 from page_html import HIDDEN, HOSTILE, Parsed
-from team_page import PEOPLE, Clock, Member, MemoryStore, serving_team
+from team_page import PEOPLE, Member, serving_team
 
 from kartra_mcp.web.request_checks import CHART_CSP, CSP
 
@@ -30,7 +29,7 @@ OURS = ("Ada Moreno", "transaction 101", "kartra_refund", "Decline", "main shop"
 
 @pytest.fixture(scope="module")
 def team(team_database):
-    with serving_team(team_database, MemoryStore(), Clock(time.time)) as made:
+    with serving_team(team_database) as made:
         made.ask()
         hostile = {"buyer": HOSTILE[0], "product": HIDDEN, HOSTILE[1]: HOSTILE[2]}
         made.ask(hostile, "102", f"REFUND {HOSTILE[0]}")

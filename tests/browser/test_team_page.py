@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from team_page import PEOPLE, Clock, MemoryStore, ServedTeam, serving_team
+from team_page import PEOPLE, ServedTeam, serving_team
 from visiting import WIDE, Visitor, judged, listening, looks, tabbed, violations
 
 REFUND = {
@@ -33,7 +32,7 @@ VIEWS = {
 
 @pytest.fixture
 def team(team_database):
-    with serving_team(team_database, MemoryStore(), Clock(time.time)) as made:
+    with serving_team(team_database) as made:
         yield made
 
 
