@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import httpx2
@@ -40,7 +40,7 @@ PATIENCE = 30.0
 _TEAM = """\
 public_url: https://{host}
 database: {database}
-issuers: [{{issuer: {issuer}, roles: {{ops: operator}}}}]
+issuers: [{{issuer: {issuer}, roles: {{support: operator}}}}]
 accounts:
 """
 _ACCOUNT = """\
@@ -221,6 +221,7 @@ class TeamWorld:
 
     folder: Path
     database: Any
+    issuer: str = ISSUER
     people: People = field(default_factory=People)
     sandboxes: dict[str, APISandbox] = field(default_factory=dict)
     replicas: list[RunningReplica] = field(default_factory=list)
@@ -254,7 +255,7 @@ class TeamWorld:
         secret.write_text(auth.SECRET)
         secret.chmod(0o600)
         database = self.database.server.dsn(APP)
-        self.file.write_text(_TEAM.format(host=HOST, database=database, issuer=ISSUER))
+        self.file.write_text(_TEAM.format(host=HOST, database=database, issuer=self.issuer))
 
     def start_replica(self, timings: ServiceTimings | None = None, **given: str) -> RunningReplica:
         made = self._ending.enter_context(self._running(timings or ServiceTimings(), given))
@@ -318,8 +319,8 @@ class TeamWorld:
 
 
 @contextmanager
-def team_world(folder: Path, database: Any) -> Generator[TeamWorld]:
-    world = TeamWorld(folder, database)
+def team_world(folder: Path, database: Any, issuer: str = ISSUER) -> Generator[TeamWorld]:
+    world = TeamWorld(folder, database, issuer)
     world.write_file()
     try:
         yield world
@@ -337,5 +338,11 @@ def raw_request(caller: Caller, tool: str, /, **arguments: Any) -> bytes:
     return "\r\n".join(lines).encode() + content
 
 
-def connect(replica: RunningReplica) -> socket.socket:
+class Listening(Protocol):
+    """What listens on a port of this machine."""
+
+    port: int
+
+
+def connect(replica: Listening) -> socket.socket:
     return socket.create_connection(("127.0.0.1", replica.port), timeout=PATIENCE)

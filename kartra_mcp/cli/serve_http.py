@@ -99,7 +99,8 @@ def _serve(
         )
         if values["METRICS"] is not None:
             metrics.watch(replica.process, replica.is_ending, lambda: read_figures(replica.stores))
-            ending.enter_context(metrics.served(*values["METRICS"]))
+            port = ending.enter_context(metrics.served(*values["METRICS"]))
+            logs.write_event("metrics", address=f"{values['METRICS'][0]}:{port}")
         listening = ending.enter_context(listen(*values["HTTP"]))
         host, port = listening.getsockname()[:2]
         run_replica(

@@ -1,0 +1,177 @@
+"""Roles and accounts over HTTP: each sees and does what its role permits, in its account alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import pytest
+from service_world import LEGACY, MODERN, Caller, TeamWorld, team_world
+
+from kartra_mcp.core.principal import Role
+
+ADA = 48110
+READ_MORE = "kartra_read_more"
+# Kind of tool: its name and arguments, the codes of those who may, and who may.
+KINDS: dict[str, tuple[str, dict[str, Any], set[str], set[str]]] = {
+    "read": (
+        "kartra_get_lead",
+        {"lead_id": ADA},
+        {"done"},
+        {"viewer", "operator", "requester", "approver"},
+    ),
+    "raw read": (
+        "kartra_proxy_read",
+        {"method": "POST", "path": "/api", "json": {"get_lead": {"id": str(ADA)}}},
+        {"done"},
+        {"viewer", "operator", "requester", "approver"},
+    ),
+    "write": (
+        "kartra_give_points_to_lead",
+        {"lead_id": ADA, "points": 3},
+        {"done", "already_done"},
+        {"operator", "requester"},
+    ),
+    "destructive": (
+        "kartra_remove_points_from_lead",
+        {"lead_id": ADA, "points": 1},
+        {"confirmation_required"},
+        {"operator", "requester"},
+    ),
+    "irreversible": (
+        "kartra_refund_transaction",
+        {"transaction_id": 101, "refund_amount": "5"},
+        {"approval_required"},
+        {"requester"},
+    ),
+    "raw write": (
+        "kartra_proxy_write",
+        {
+            "method": "POST",
+            "path": "/api",
+            "json": {
+                "lead": {"id": str(ADA)},
+                "actions": [{"cmd": "give_points_to_lead", "points": 4}],
+            },
+        },
+        {"done", "already_done"},
+        {"operator", "requester"},
+    ),
+    "ledger": (
+        "kartra_ledger",
+        {},
+        {"done"},
+        {"viewer", "operator", "requester", "approver", "auditor", "admin"},
+    ),
+    "reconcile": (
+        "kartra_reconcile",
+        {"intent": "int_1"},
+        {"invalid_arguments"},
+        {"operator", "requester"},
+    ),
+    "connect": ("kartra_connect", {}, set(), set()),
+    "status": (
+        "kartra_status",
+        {},
+        {"done"},
+        {"viewer", "operator", "requester", "approver", "auditor", "admin"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def world(team_database: Any) -> Iterator[TeamWorld]:
+    with TemporaryDirectory() as folder, team_world(Path(folder), team_database) as world:
+        world.add_account("Main shop")
+        world.add_account("Other shop")
+        for _ in range(2):
+            world.start_replica(RESULT_CHARS="1000")
+        yield world
+
+
+@pytest.fixture(params=[0, 1], ids=["main", "other"])
+def account(world: TeamWorld, request: pytest.FixtureRequest) -> str:
+    return list(world.sandboxes)[request.param]
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+def test_each_role_lists_and_calls_what_it_may(world: TeamWorld, account: str, role: Role):
+    person = world.caller(f"{role}-of-{account}", account, role)
+    tools = person.tools()
+    for kind, (tool, arguments, codes, roles) in KINDS.items():
+        may = role in roles
+        assert (tool in tools) is may, (kind, tool)
+        code = person.call(tool, **arguments).code
+        assert code in (codes if may else {"forbidden_role"}), (kind, tool)
+
+
+@pytest.mark.parametrize("era", [MODERN, LEGACY])
+def test_a_scope_is_a_ceiling(world: TeamWorld, account: str, era: str):
+    person = world.caller(
+        f"scoped-{era}-{account}", account, "requester", era=era, scopes=("kartra:read",)
+    )
+    assert "kartra_give_points_to_lead" not in person.tools()
+    refused = person.call("kartra_give_points_to_lead", lead_id=ADA, points=2).tool_error
+    assert (refused["code"], refused["executed"]) == ("forbidden_role", "no")
+
+
+def store_result(caller: Caller) -> str:
+    found = caller.call("kartra_get_lead", lead_id=ADA)
+    return found.structured["truncated"]["result_id"]
+
+
+def test_a_stored_result_is_read_on_any_replica_by_its_owner_alone(world: TeamWorld):
+    main, other = world.sandboxes
+    ann = world.caller("ann", main, "viewer")
+    result = store_result(ann)
+    more = ann.at(world.replicas[1]).call(READ_MORE, result_id=result)
+    assert more.code == "done"
+    colleague = world.caller("bob", main, "admin", "viewer")
+    assert colleague.call(READ_MORE, result_id=result).code == "result_expired"
+    stranger = world.caller("ann", other, "viewer")
+    assert stranger.call(READ_MORE, result_id=result).code == "result_expired"
+
+
+def test_a_confirmation_is_of_no_use_to_another_person_or_account(world: TeamWorld):
+    main, other = world.sandboxes
+    tool, given = "kartra_give_points_to_lead", {"lead_id": ADA, "points": 77}
+    ann = world.caller("carl", main, "operator")
+    assert ann.call(tool, **given).code == "done"
+    asked = ann.call(tool, **given, repeat=True).tool_error
+    assert asked["code"] == "confirmation_required"
+    shown = asked["confirmation"]
+    agreed = {
+        "confirm": True,
+        "confirmation_id": shown["id"],
+        "confirmation_summary": shown["summary"],
+        "repeat": True,
+    }
+    for person in (world.caller("dora", main, "operator"), world.caller("carl", other, "operator")):
+        code = person.call(tool, **given, **agreed).code
+        assert code not in {"done", "already_done"}, code
+    assert ann.at(world.replicas[1]).call(tool, **given, **agreed).code == "done"
+
+
+def test_the_status_names_the_caller_and_no_other_account_or_place(world: TeamWorld):
+    main, other = world.sandboxes
+    ann = world.caller("gina", main, "operator")
+    status = ann.call("kartra_status").structured["result"]
+    assert status["title"] == "Main shop"
+    assert status["you"]["roles"] == ["operator"]
+    assert status["you"]["rights"] == ["ledger", "read", "write"]
+    text = str(status)
+    for hidden in (other, "Other shop", str(world.folder), "postgresql:"):
+        assert hidden not in text
+
+
+def test_a_ledger_shows_no_line_of_another_account(world: TeamWorld):
+    main, other = world.sandboxes
+    ann = world.caller("hugo", main, "operator")
+    assert ann.call("kartra_give_points_to_lead", lead_id=ADA, points=5).code == "done"
+    (line,) = ann.call("kartra_ledger", count=1).structured["result"]["lines"]
+    stranger = world.caller("ivan", other, "operator")
+    lines = stranger.call("kartra_ledger", count=100).structured["result"]["lines"]
+    assert line["intent"] not in {one["intent"] for one in lines}
+    assert stranger.call("kartra_reconcile", intent=line["intent"]).code == "invalid_arguments"
