@@ -7,8 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx2
 import pytest
-from service_world import LEGACY, MODERN, TeamWorld, team_world
+from harness import ERAS, call
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from service_world import LEGACY, MODERN, PATIENCE, TeamWorld, team_world
 
 ADA = "ada@example.com"
 
@@ -38,3 +42,16 @@ def test_an_operator_lists_reads_and_writes(world: TeamWorld, account: str, era:
     (line,) = ann.call("kartra_ledger", count=1).structured["result"]["lines"]
     assert line["state"] == "succeeded", line
     assert line["actor"] == f"ann-{era}"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_official_client_lists_and_calls(world: TeamWorld, account: str, era: str):
+    ann = world.caller(f"sdk-{era}", account, "operator")
+    headers = {"Authorization": f"Bearer {ann.token}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=PATIENCE) as http:
+        transport = streamable_http_client(f"{ann.address}/a/{account}/mcp", http_client=http)
+        async with Client(transport, mode=era) as client:
+            listed = await client.list_tools()
+            assert "kartra_get_lead" in {tool.name for tool in listed.tools}
+            assert (await call(client, "kartra_get_lead", email=ADA)).result

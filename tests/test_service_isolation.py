@@ -175,3 +175,41 @@ def test_a_ledger_shows_no_line_of_another_account(world: TeamWorld):
     lines = stranger.call("kartra_ledger", count=100).structured["result"]["lines"]
     assert line["intent"] not in {one["intent"] for one in lines}
     assert stranger.call("kartra_reconcile", intent=line["intent"]).code == "invalid_arguments"
+
+
+def test_a_bulk_run_continues_on_any_replica_and_in_no_other_account(world: TeamWorld):
+    main, other = world.sandboxes
+    tool, items = "kartra_give_points_to_lead", [{"lead_id": ADA, "points": 101}]
+    ann = world.caller("jana", main, "operator")
+    asked = ann.call("kartra_bulk_run", tool=tool, items=items).tool_error
+    assert asked["code"] == "confirmation_required"
+    shown = asked["confirmation"]
+    agreed = {
+        "bulk_id": shown["bulk_id"],
+        "confirm": True,
+        "confirmation_id": shown["id"],
+        "confirmation_summary": shown["summary"],
+    }
+    stranger = world.caller("jana", other, "operator")
+    assert stranger.call("kartra_bulk_run", **agreed).code == "invalid_arguments"
+    status = {"bulk_id": shown["bulk_id"]}
+    assert stranger.call("kartra_bulk_status", **status).code == "invalid_arguments"
+    done = ann.at(world.replicas[1]).call("kartra_bulk_run", **agreed).structured["result"]
+    assert (done["state"], done["done"]) == ("done", 1)
+    viewer = world.caller("kurt", main, "viewer")
+    assert viewer.call("kartra_bulk_run", tool=tool, items=items).code == "forbidden_role"
+
+
+def test_an_approval_is_named_to_its_requester_and_binds_only_this_account(world: TeamWorld):
+    main, other = world.sandboxes
+    given = {"transaction_id": 101, "refund_amount": "6"}
+    ann = world.caller("lena", main, "requester")
+    first = ann.call("kartra_refund_transaction", **given).tool_error
+    again = ann.at(world.replicas[1]).call("kartra_refund_transaction", **given).tool_error
+    numbers = {one["confirmation"]["number"] for one in (first, again)}
+    assert len(numbers) == 1, "one request on every replica"
+    stranger = world.caller("lena", other, "requester")
+    theirs = stranger.call("kartra_refund_transaction", **given).tool_error
+    assert theirs["code"] == "approval_required"
+    assert "Other shop" not in str(first)
+    assert "Main shop" not in str(theirs)
