@@ -213,3 +213,15 @@ def test_an_approval_is_named_to_its_requester_and_binds_only_this_account(world
     assert theirs["code"] == "approval_required"
     assert "Other shop" not in str(first)
     assert "Main shop" not in str(theirs)
+
+
+def test_a_replica_with_its_writes_off_reads_and_refuses_writes(world: TeamWorld):
+    main, _ = world.sandboxes
+    closed = world.start_replica(WRITES="off")
+    ann = world.caller("mona", main, "operator", replica=closed)
+    assert ann.call("kartra_get_lead", lead_id=ADA).code == "done"
+    given = {"lead_id": ADA, "points": 202}
+    refused = ann.call("kartra_give_points_to_lead", **given).tool_error
+    assert (refused["code"], refused["executed"]) == ("writes_stopped", "no")
+    other = ann.at(world.replicas[0])
+    assert other.call("kartra_give_points_to_lead", **given).code == "done"

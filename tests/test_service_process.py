@@ -152,6 +152,29 @@ def test_a_second_signal_ends_a_replica_at_once(world: TeamWorld, identity: Iden
             assert served.process.wait(30) == ENDED_AT_ONCE
 
 
+def test_a_replica_without_its_database_is_not_ready_and_writes_nothing(
+    world: TeamWorld, identity: IdentityProvider
+):
+    with serving(world, identity) as served:
+        sam, server = served.caller, world.database.server
+
+        def ready() -> int:
+            return httpx2.get(f"{sam.address}/readyz", timeout=30).status_code
+
+        assert ready() == 200
+        assert sam.call("kartra_get_lead", lead_id=ADA).code == "done"
+        server.stop()
+        try:
+            wait_for(lambda: ready() == 503)
+            refused = sam.call(GIVE, lead_id=ADA, points=61).tool_error
+            assert (refused["code"], refused["executed"]) == ("ledger_unavailable", "no")
+            assert httpx2.get(f"{sam.address}/healthz").status_code == 200
+        finally:
+            server.start()
+        wait_for(lambda: ready() == 200)
+        assert sam.call(GIVE, lead_id=ADA, points=61).code == "done"
+
+
 def test_without_a_team_file_nothing_is_started(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "kartra_mcp", "serve", "--http"],
