@@ -137,3 +137,25 @@ def test_two_users_with_the_same_request_ids_get_their_own_answers(world: TeamWo
     with ThreadPoolExecutor(6) as pool:
         names = list(pool.map(ask, range(24)))
     assert names == [f"user-{number % 6}" for number in range(24)]
+
+
+def test_a_bulk_run_of_a_replica_that_ends_goes_on_at_another(
+    world: TeamWorld, account: str, place: APISandbox
+):
+    leaving = world.start_replica(MAX_CHILDREN="1")
+    ann = world.caller("finn", account, "operator")
+    items = [{"lead_id": ADA, "points": 300 + number} for number in range(6)]
+    asked = ann.call("kartra_bulk_run", tool=GIVE, items=items).tool_error["confirmation"]
+    agreed = {"confirm": True, "confirmation_id": asked["id"]}
+    agreed |= {"confirmation_summary": asked["summary"], "bulk_id": asked["bulk_id"]}
+    before = points(place)
+    answer_late(place, "give_points_to_lead", 2)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ann.at(leaving).call, "kartra_bulk_run", **agreed)
+        wait_for(lambda: points(place) > before)
+        leaving.stop()
+        first = running.result().structured["result"]
+    assert (first["state"], first["failed"]) == ("running", 0)
+    done = ann.call("kartra_bulk_run", bulk_id=asked["bulk_id"]).structured["result"]
+    assert (done["state"], done["done"]) == ("done", 6)
+    assert points(place) == before + sum(item["points"] for item in items)

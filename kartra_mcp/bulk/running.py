@@ -251,8 +251,8 @@ class ItemRunner:
         kind = f"{code}: {problem.message}" if code in _OF_MANY_KINDS else code
         self.in_a_row = self.in_a_row + 1 if kind == self.last_failure else 1
         self.last_failure = kind
-        if code == "not_enough_time":
-            self.is_over = True
+        if code == "not_enough_time" or self.gateway.writes().process.is_stopped:
+            self.is_over = True  # the next call goes on, in a team on another replica
         elif code == "cap_reached":
             self._stop(f"a limit of this server: {problem.message}")
         elif problem.executed is Executed.UNKNOWN and self.run.risk is Risk.IRREVERSIBLE:

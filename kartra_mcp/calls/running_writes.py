@@ -23,6 +23,10 @@ class RunningWrites:
         """Refuse every write that has not begun; those that have begun go on."""
         self._refusal = self._refusal or refusal
 
+    @property
+    def is_stopped(self) -> bool:
+        return self._refusal is not None
+
     def require_open(self) -> None:
         """Raise the refusal of a stop. It is checked before the intent is recorded."""
         if self._refusal is not None:
