@@ -225,6 +225,7 @@ class TeamWorld:
     people: People = field(default_factory=People)
     sandboxes: dict[str, APISandbox] = field(default_factory=dict)
     replicas: list[RunningReplica] = field(default_factory=list)
+    jobs: Any = None
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def add_account(self, title: str, policy: str = "") -> str:
@@ -300,6 +301,7 @@ class TeamWorld:
                 options,
                 timings,
                 (events,),
+                jobs=self.jobs,
             )
             over, loop = anyio.Event(), asyncio.get_running_loop()
             port = listening.getsockname()[1]

@@ -41,7 +41,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         "replicas": 1,
         "migrate": {"enabled": False},
         "networkPolicy": {"enabled": False},
-        "jobs": {"settle": "", "anchor": "", "verify": "", "drift": ""},
+        "jobs": {"verify": "", "drift": ""},
     },
 }
 
@@ -145,14 +145,9 @@ def check_units() -> Iterator[str]:
             x for x in done.stderr.splitlines() if unit.name in x and "not executable" not in x
         ]
         yield from (f"systemd: {line}" for line in lines)
-    jobs = {unit.name.removeprefix(f"{NAME}-").removesuffix(".timer") for unit in units} & {
-        "settle",
-        "anchor",
-        "verify",
-        "drift",
-    }
+    timers = {unit.stem.removeprefix(f"{NAME}-") for unit in units if unit.suffix == ".timer"}
     with Chart.load(CHART) as chart:
-        if set(chart.values["jobs"]) != jobs:
+        if set(chart.values["jobs"]) != timers:
             yield "systemd: the jobs of the timers and of the chart differ"
 
 

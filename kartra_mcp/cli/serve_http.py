@@ -77,6 +77,7 @@ def _serve(
         from kartra_mcp.identity.verifier import TokenVerifier
         from kartra_mcp.service import logs
         from kartra_mcp.service.approval_page import make_page
+        from kartra_mcp.service.jobs import ServiceJobs
         from kartra_mcp.service.ledger_figures import read_figures
         from kartra_mcp.service.metrics import ServiceMetrics
         from kartra_mcp.service.server import Replica, listen, run_replica
@@ -96,6 +97,7 @@ def _serve(
             options,
             sinks=(logs.LogSink(), metrics, TraceSink()),
             make_page=partial(make_page, login=team.config.page) if team.config.page else None,
+            jobs=lambda running: ServiceJobs.of(running).run(),
         )
         if values["METRICS"] is not None:
             metrics.watch(replica.process, replica.is_ending, lambda: read_figures(replica.stores))

@@ -20,7 +20,7 @@ from kartra_mcp.cli.team_context import (
     run_team_command,
 )
 from kartra_mcp.cli.team_init import add_init
-from kartra_mcp.cli.team_ledgers import AccountEntries, migrate_database, open_database
+from kartra_mcp.cli.team_ledgers import migrate_database, open_database
 from kartra_mcp.cli.team_settle import drift, settle
 from kartra_mcp.cli.team_statement import OUTCOMES
 from kartra_mcp.core.display import display_value, print_json
@@ -102,6 +102,8 @@ def _migrate(given: Namespace, place: TeamContext) -> int:
 def _open_jobs(place: TeamContext) -> Generator[list[LedgerJobs]]:
     """Open the ledger of each selected account."""
     with open_database(place.team) as connections:
+        from kartra_mcp.app.team_jobs import AccountEntries
+
         yield [
             make_jobs(place.team, name, AccountEntries(connections, name), place.state_dir)
             for name in place.accounts

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kartra_mcp.core.display import get_os_user
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.surroundings import surroundings
-from kartra_mcp.ledger.hash_chain import Head, LedgerEntry
-from kartra_mcp.ledger.records import VerificationReport
 from kartra_mcp.options import MIGRATE_VARIABLE
 from kartra_mcp.team.loading import Team
 from kartra_mcp.team.timestamp_client import not_installed_error
 
 if TYPE_CHECKING:
     from kartra_mcp.ledger.postgres.connections import Connections
-    from kartra_mcp.ledger.postgres.history import Timeline
     from kartra_mcp.ledger.postgres.store import PostgresStore
 
 
@@ -40,46 +35,10 @@ def open_database(team: Team) -> Generator[Connections]:
         connections.close()
 
 
-@dataclass(frozen=True, slots=True)
-class AccountEntries:
-    """The entries of one account, also of a ledger that no server would use."""
-
-    connections: Connections
-    account: str
-
-    def iterate_entries(self) -> Iterator[LedgerEntry]:
-        from kartra_mcp.ledger.postgres.entries import RawEntries
-
-        return RawEntries(self.connections, self.account).iterate()
-
-    def read_head(self) -> Head:
-        from kartra_mcp.ledger.postgres.entries import RawEntries
-
-        return RawEntries(self.connections, self.account).read_head()
-
-    def verify(self) -> VerificationReport:
-        return make_store(self.connections, self.account, b"").verify()
-
-
 def make_store(connections: Connections, account: str, lead_key: bytes) -> PostgresStore:
     from kartra_mcp.ledger.postgres.store import PostgresStore
 
     return PostgresStore(connections, account, lead_key)
-
-
-@dataclass(slots=True)
-class StoreGate:
-    """Opens the writes of one ledger after a sweep, if the database was switched before it."""
-
-    store: PostgresStore
-    _timeline: Timeline | None = None
-
-    def begin(self) -> None:
-        self._timeline = self.store.read_timeline()
-
-    def finish(self) -> None:
-        if self._timeline is not None and not self._timeline.is_swept:
-            self.store.record_sweep(self._timeline, f"team settle, OS user {get_os_user()}")
 
 
 def migrate_database(team: Team) -> dict[str, list[int]]:

@@ -12,9 +12,9 @@ import anyio
 from kartra_mcp.app.team_account import make_account_settings, open_account_tools
 from kartra_mcp.cli.runner import print_refusal
 from kartra_mcp.cli.team_context import TeamContext
-from kartra_mcp.cli.team_ledgers import StoreGate, make_store, open_database
+from kartra_mcp.cli.team_ledgers import make_store, open_database
 from kartra_mcp.cli.team_statement import state_outcome
-from kartra_mcp.core.display import display_value, print_json
+from kartra_mcp.core.display import display_value, get_os_user, print_json
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import print_line
 from kartra_mcp.team.account_tools import AccountTools
@@ -36,7 +36,11 @@ def settle(given: Namespace, place: TeamContext) -> int:
         return state_outcome(given, place)
 
     async def work(tools: AccountTools, store: PostgresStore) -> SettleReport:
-        return await settle_account(tools, StoreGate(store))
+        from kartra_mcp.app.team_jobs import StoreGate
+
+        return await settle_account(
+            tools, StoreGate(store, f"team settle, OS user {get_os_user()}")
+        )
 
     reports = _run_each(place, work)
     if given.json:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import uvicorn
@@ -70,6 +70,7 @@ class Replica:
         timings: limits of slow clients and of the end.
         sinks: metrics, logs, traces.
         make_page: makes the page below `/page` of the finished accounts.
+        jobs: work behind the calls, e.g. `ServiceJobs`; it runs until it is cancelled.
     """
 
     team: Team
@@ -79,6 +80,7 @@ class Replica:
     timings: ServiceTimings = field(default_factory=ServiceTimings)
     sinks: tuple[Sink, ...] = ()
     make_page: Callable[[Replica], Page] | None = None
+    jobs: Callable[[Replica], Coroutine[Any, Any, None]] | None = None
     process: RunningWrites = field(default_factory=RunningWrites)
     stores: Mapping[str, PostgresStore] = field(init=False)
     accounts: Mapping[str, AccountService] = field(init=False)
@@ -124,6 +126,8 @@ class Replica:
                 account.start(tasks)
             if self.page is not None:
                 tasks.start_soon(self.page.run)
+            if self.jobs is not None:
+                tasks.start_soon(self.jobs, self)
             tasks.start_soon(self._end, over, ending)
             if on_ready is not None:
                 on_ready()

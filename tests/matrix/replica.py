@@ -150,7 +150,7 @@ def _get_store(app: App) -> Any:
 
 async def _sweep(app: App, account: str) -> bool:
     """Do what `kartra-mcp team settle` does, for a failover; return whether writes are open."""
-    from kartra_mcp.cli.team_ledgers import StoreGate
+    from kartra_mcp.app.team_jobs import StoreGate
     from kartra_mcp.ledger.lost_intents import LostIntents
     from kartra_mcp.team.account_tools import AccountTools
     from kartra_mcp.team.settling import settle_account
@@ -158,7 +158,7 @@ async def _sweep(app: App, account: str) -> bool:
     store, tools = _get_store(app), app.tools
     ledger = tools.gateway.writes().ledger
     found = AccountTools(account, ledger, LostIntents(store), tools.gateway, tools.rules)
-    report = await settle_account(found, StoreGate(store))
+    report = await settle_account(found, StoreGate(store, "the matrix"))
     return report.swept and report.problem is None
 
 

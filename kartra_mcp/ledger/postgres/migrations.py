@@ -52,6 +52,7 @@ SERVICE_SCHEMA = "service"
 """Schema of what belongs to no account. That of an account has the prefix `ledger_`."""
 _SERVICE_RIGHTS = {
     "SELECT": ("schema_version",),
+    "SELECT, INSERT, UPDATE": ("jobs",),
     "SELECT, INSERT, DELETE": ("logins",),
     "SELECT, INSERT, UPDATE, DELETE": ("sessions",),
 }

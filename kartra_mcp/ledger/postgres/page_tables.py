@@ -49,7 +49,7 @@ class PageTables:
 
     def add_login(self, state: str, record: str) -> None:
         """Keep a login that has begun, under the hash of its state."""
-        with self._begin() as db:
+        with service_transaction(self.connections) as db:
             db.execute(_OLD_LOGINS, (MAX_LOGINS - 1,))
             db.execute(
                 "INSERT INTO logins (state, record, ends_at) VALUES"
@@ -63,7 +63,7 @@ class PageTables:
             "WITH taken AS (DELETE FROM logins WHERE state = ? RETURNING record, ends_at)"
             " SELECT record FROM taken WHERE ends_at > clock_timestamp()"
         )
-        with self._begin() as db:
+        with service_transaction(self.connections) as db:
             row = db.execute(taken, (state,)).fetchone()
         return None if row is None else row[0]
 
@@ -71,7 +71,7 @@ class PageTables:
         self, row: SessionRow, principal: str, ends_at: float, replaces: str = ""
     ) -> None:
         """Add a session, and end the one whose key is `replaces`."""
-        with self._begin() as db:
+        with service_transaction(self.connections) as db:
             db.execute("DELETE FROM sessions WHERE key = ? OR ends_at < ?", (replaces, row.used_at))
             db.execute(
                 "INSERT INTO sessions (key, principal, record, opened_at, used_at, ends_at, flash)"
@@ -80,7 +80,7 @@ class PageTables:
             )
 
     def find_session(self, key: str) -> SessionRow | None:
-        with self._begin() as db:
+        with service_transaction(self.connections) as db:
             sql = f"SELECT {_COLUMNS} FROM sessions WHERE key = ?"  # noqa: S608
             row = db.execute(sql, (key,)).fetchone()
         return None if row is None else SessionRow(*row)
@@ -88,7 +88,7 @@ class PageTables:
     def list_sessions(self, principal: str) -> list[SessionRow]:
         """List the sessions of a principal, the newest first."""
         sql = f"SELECT {_COLUMNS} FROM sessions WHERE principal = ? ORDER BY opened_at DESC"  # noqa: S608
-        with self._begin() as db:
+        with service_transaction(self.connections) as db:
             return [SessionRow(*row) for row in db.execute(sql, (principal,))]
 
     def touch_session(self, key: str, now: float) -> None:
@@ -105,16 +105,22 @@ class PageTables:
         self._change("DELETE FROM sessions WHERE principal = ?", principal)
 
     def _change(self, sql: str, *values: Any) -> None:
-        with self._begin() as db:
+        with service_transaction(self.connections) as db:
             db.execute(sql, values)
 
-    @contextmanager
-    def _begin(self) -> Generator[PostgresDatabase]:
-        try:
-            begun = self.connections.begin(_BEGIN, WAIT_SECONDS, WORK_SECONDS)
-            with begun as (connection, _):
-                database = PostgresDatabase(connection)
-                yield database
-                commit(connection, database.take_changes(), COMMIT_SECONDS)
-        except psycopg.Error as problem:
-            raise from_postgres_error(problem) from problem
+
+@contextmanager
+def service_transaction(connections: Connections) -> Generator[PostgresDatabase]:
+    """Run a transaction on the tables that belong to no account.
+
+    Raises:
+        RefusedError: `ledger_unavailable`; nothing was committed, or perhaps.
+    """
+    try:
+        begun = connections.begin(_BEGIN, WAIT_SECONDS, WORK_SECONDS)
+        with begun as (connection, _):
+            database = PostgresDatabase(connection)
+            yield database
+            commit(connection, database.take_changes(), COMMIT_SECONDS)
+    except psycopg.Error as problem:
+        raise from_postgres_error(problem) from problem
