@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from kartra_mcp.ledger.postgres.job_turns import JobTurns
 from kartra_mcp.ledger.postgres.migrations import migrate_service
 from kartra_mcp.sandbox.store.seed import CONNECTION
 from kartra_mcp.service.jobs import ServiceJobs
+from kartra_mcp.service.server import Replica
 
 ADA = "ada@example.com"
+
+
+async def run_often(turns: JobTurns, replica: Replica) -> None:
+    await ServiceJobs(replica, turns, poll=0.1, settle=0).run()
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def test_a_write_whose_answer_was_lost_is_settled_by_the_service(
 ):
     turns = JobTurns(connections)
     with team_world(tmp_path, team_database) as world:
-        world.jobs = lambda replica: ServiceJobs(replica, turns, poll=0.1, settle=0).run()
+        world.jobs = partial(run_often, turns)
         account = world.add_account("Main shop")
         world.start_replica()
         world.sandboxes[account].arrange("fault", "set", "assign_tag", "killed", "--effect")
@@ -63,7 +69,7 @@ def test_a_job_that_fails_is_logged_and_tried_again(
     caplog.set_level("INFO", "kartra_mcp.service.events")
     turns = JobTurns(connections)
     with team_world(tmp_path, team_database) as world:
-        world.jobs = lambda replica: ServiceJobs(replica, turns, poll=0.1, settle=0).run()
+        world.jobs = partial(run_often, turns)
         account = world.add_account("Main shop")
         world.sandboxes[account].arrange(
             "connection", "set-state", CONNECTION, "READY", "--disconnected"
