@@ -23,7 +23,7 @@ DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "chart" / "kartra-mcp"
 MANIFESTS = DEPLOY / "manifests" / "kartra-mcp.yaml"
 NAME = "kartra-mcp"
-KUBERNETES = ("1.28", "1.33")
+KUBERNETES = ("1.30", "1.33")
 """Oldest and newest version whose schemas the manifests must fit."""
 
 HEADER = """\

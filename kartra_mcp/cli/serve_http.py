@@ -84,9 +84,7 @@ def _serve(
         from kartra_mcp.service.tracing import TraceSink
     except ImportError as problem:
         raise not_installed_error() from problem
-    logs.log_to()
-    for problem in (*problems, *settings.errors):
-        logs.write_event("bad_setting", variable=problem.variable, used=problem.fallback)
+    _begin_log((*problems, *settings.errors))
     metrics = ServiceMetrics()
     options = ServiceOptions(settings.state_dir, explicit_settings(flags))
     with open_database(team) as connections, ExitStack() as ending:
@@ -109,6 +107,14 @@ def _serve(
             replica, listening, lambda: logs.write_event("serving", address=f"{host}:{port}")
         )
         logs.write_event("ended")
+
+
+def _begin_log(problems: Sequence[SettingError]) -> None:
+    from kartra_mcp.service import logs
+
+    logs.log_to()
+    for problem in problems:
+        logs.write_event("bad_setting", variable=problem.variable, used=problem.fallback)
 
 
 def _require_team(named: str | None) -> str:
