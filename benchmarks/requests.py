@@ -9,22 +9,32 @@ from functools import partial
 from http.client import HTTPConnection
 from threading import Thread
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from benchmarks.accounts import READ, WHOM, Served
 from benchmarks.client import Broken
 
 
+class ApiAccount(Protocol):
+    """An account behind the sandbox's API, and a token for it."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def token(self) -> str: ...
+
+
 @contextmanager
-def act(account: Served, tool: str = READ, **given: Any) -> Generator[Callable[[], object]]:
+def act(account: ApiAccount, tool: str = READ, **given: Any) -> Generator[Callable[[], object]]:
     """Return the request that runs a tool's action once."""
     with sender(account, tool) as send:
         yield partial(send, **(given or WHOM))
 
 
 @contextmanager
-def sender(account: Served, tool: str) -> Generator[Callable[..., object]]:
+def sender(account: ApiAccount, tool: str) -> Generator[Callable[..., object]]:
     """Return the function that runs a tool's action with some input, on one connection."""
     with closing(HTTPConnection(urlsplit(account.url).netloc)) as connection:
         ask = partial(_asked, connection, account.token)

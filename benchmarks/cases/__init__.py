@@ -15,4 +15,5 @@ NAMES = (
     "tokens",
     "answers",
     "bulk",
+    "team",
 )

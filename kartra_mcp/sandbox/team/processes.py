@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO
@@ -99,11 +101,28 @@ def wait_until_ready(program: Program, url: str) -> None:
     Raises:
         ProcessFailedError: the program ended, or its time is over.
     """
+    _wait_until(program, partial(_is_ready, url))
+
+
+def wait_until_listening(program: Program, port: int) -> None:
+    """Wait until a port of loopback accepts connections; raises as `wait_until_ready`."""
+    _wait_until(program, partial(_is_listening, port))
+
+
+def _wait_until(program: Program, check: Callable[[], bool]) -> None:
     ends_at = time.monotonic() + START_SECONDS
-    while not _is_ready(url):
+    while not check():
         if program.process.poll() is not None or time.monotonic() > ends_at:
             raise ProcessFailedError(program.read_end_of_log())
         time.sleep(_POLL_SECONDS)
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _is_ready(url: str) -> bool:

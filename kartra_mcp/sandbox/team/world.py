@@ -60,6 +60,7 @@ class AccountSandbox:
     name: str
     file: Path
     url: str
+    token: str
     environment: Mapping[str, str]
 
     def run(self, *words: str) -> None:
@@ -149,7 +150,7 @@ def _start_account(world: TeamWorld, stack: ExitStack, name: str, title: str) ->
     words = ["kartra_mcp.sandbox", f"--account={file}", "serve"]
     log = world.folder / f"{name}.log"
     told = read_first_line(stack.enter_context(running_program(words, world.environment, log)))
-    world.accounts[name] = AccountSandbox(name, file, told["url"], world.environment)
+    world.accounts[name] = AccountSandbox(name, file, told["url"], told["token"], world.environment)
     _write_secret(world.folder / "workspace.secret", told["workspaceSecret"])
     return _ACCOUNT.format(
         name=name,

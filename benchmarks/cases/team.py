@@ -1,0 +1,135 @@
+"""The team service over HTTP: calls a second, latency, and the cost of what it adds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+
+from benchmarks.accounts import READ, WHOM
+from benchmarks.cases.ledger import LIMITS, intent
+from benchmarks.client import ROOT
+from benchmarks.http_load import Connection, Target, put_load
+from benchmarks.requests import act
+from benchmarks.stats import Row, in_turn, timed
+from benchmarks.team_database import team_database
+from kartra_mcp.core.models import Executed
+from kartra_mcp.identity.verifier import TokenVerifier
+from kartra_mcp.ledger.records import Answer
+from kartra_mcp.sandbox.team.postgres import find_free_port
+from kartra_mcp.sandbox.team.processes import running_program, wait_until_listening
+from kartra_mcp.sandbox.team.world import TeamWorld, running_team
+from kartra_mcp.team.loading import load_team
+
+TITLE = "The service of a team"
+ABOUT = (
+    "`kartra-mcp serve --http` with real tokens, PostgreSQL and the sandbox's API, all on this "
+    "machine, compared with an empty server of the SDK over HTTP, both stateless. A read's own "
+    "cost is its time without that of the same request to the API by hand."
+)
+ACCOUNT, LOGIN = "main", "bea"
+CLIENTS, SECONDS = (1, 8, 64), 4.0
+PAIRS, WRITES, TOKENS = 200, 200, 200
+OWN_COST, AUTHORIZATION = 2.0, 0.001
+
+
+def run() -> list[Row]:
+    with TemporaryDirectory(prefix="kartra-mcp-bench-") as folder:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": folder, "KARTRA_MCP_RATE": "0"}
+        with running_team(Path(folder), environment) as world, empty_server(folder) as port:
+            empty = Target(port, "/", "noop", {})
+            found = [*own_cost(world, empty), *loads(world, empty), *authorization(world)]
+    return [*found, *begins()]
+
+
+@contextmanager
+def empty_server(folder: str) -> Generator[int]:
+    port = find_free_port()
+    words = ["benchmarks.programs.empty_http", str(port)]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    with running_program(words, environment, Path(folder) / "empty.log") as program:
+        wait_until_listening(program, port)
+        yield port
+
+
+def targets(world: TeamWorld) -> list[Target]:
+    token = world.provider.access_token(LOGIN, world.endpoint(ACCOUNT))
+    return [Target(port, f"/a/{ACCOUNT}/mcp", READ, WHOM, token) for port in world.replicas]
+
+
+def own_cost(world: TeamWorld, empty: Target) -> list[Row]:
+    ours, theirs = Connection(targets(world)[0]), Connection(empty)
+    with act(world.accounts[ACCOUNT]) as by_hand:
+        works = (ours.call, by_hand, theirs.call)
+        for work in works:
+            work()
+        read, api, bare = in_turn(works, PAIRS)
+    own = tuple(a - b for a, b in zip(read, api, strict=True))
+    return [
+        Row("a read by one client", read, "ms"),
+        Row("its own cost", own, "ms"),
+        Row("a call of the empty server", bare, "ms"),
+        Row("own cost by the empty server", (median(own) / median(bare),), "×", OWN_COST),
+    ]
+
+
+def loads(world: TeamWorld, empty: Target) -> list[Row]:
+    rows: list[Row] = []
+    every = targets(world)
+    for name, used in (("one replica", every[:1]), ("two replicas", every), ("empty", [empty])):
+        for clients in CLIENTS:
+            load = put_load(used, clients, SECONDS)
+            where = f"{name}, {clients} client{'s' if clients > 1 else ''}"
+            rows += [
+                Row(f"{where}: calls a second", (load.rate,), "calls/s"),
+                Row(f"{where}: a call", load.seconds, "ms"),
+                Row(f"{where}: a call, 99 of 100", load.seconds, "ms", percent=99),
+            ]
+    return rows
+
+
+def authorization(world: TeamWorld) -> list[Row]:
+    """Measure the verification of a token that was seen before, and of new ones."""
+    verifier = TokenVerifier.of(load_team(world.team_file).config)
+    endpoint = world.endpoint(ACCOUNT)
+    known = world.provider.access_token(LOGIN, endpoint)
+    fresh = [world.provider.access_token(LOGIN, endpoint) for _ in range(TOKENS)]
+
+    async def verify() -> tuple[list[float], list[float]]:
+        await verifier.verify(known, ACCOUNT)
+        return [await _timed(verifier, known) for _ in fresh], [
+            await _timed(verifier, token) for token in fresh
+        ]
+
+    again, first = anyio.run(verify)
+    return [
+        Row("authorization of a call", tuple(again), "ms", AUTHORIZATION, percent=99),
+        Row("authorization of a token's first call", tuple(first), "ms", AUTHORIZATION),
+    ]
+
+
+async def _timed(verifier: TokenVerifier, token: str) -> float:
+    begun = time.perf_counter()
+    await verifier.verify(token, ACCOUNT)
+    return time.perf_counter() - begun
+
+
+def begins() -> list[Row]:
+    def begin(ledger: Any) -> float:
+        wanted = intent()
+        took = timed(lambda: ledger.begin(wanted, LIMITS))
+        ledger.finish(wanted.id, Answer("succeeded", Executed.YES))
+        return took
+
+    with team_database(10_000) as team:
+        found = tuple(begin(team.ledger) for _ in range(WRITES))
+    return [
+        Row("begin of a write", found, "ms"),
+        Row("begin of a write, 99 of 100", found, "ms", percent=99),
+    ]
