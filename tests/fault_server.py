@@ -272,8 +272,8 @@ def starting(fault: Fault, real: Any) -> Any:
 
 
 def answering(fault: Fault, real: Any) -> Any:
-    async def wrapped(self: Any, params: Any, client: Any) -> Any:
-        made = await real(self, params, client)
+    async def wrapped(self: Any, params: Any, *more: Any) -> Any:
+        made = await real(self, params, *more)
         if params.name in ("kartra_refund_transaction", "kartra_bulk_run"):
             fault.reach("answering")
         return made
