@@ -38,7 +38,7 @@ from kartra_mcp.ledger.settlement import (
     describe_conflict,
 )
 from kartra_mcp.ledger.store import LedgerStore
-from kartra_mcp.ledger.switch import Switch
+from kartra_mcp.ledger.switch import NEWEST, Switch
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.limits import Limits
 
@@ -90,7 +90,7 @@ class Ledger(LedgerReader):
         def admit(transaction: Transaction) -> None:
             nonlocal refusal, running
             self._settle(transaction)
-            admission.prefetch(transaction, intent, arrivals.OPEN_CONFLICTS)
+            admission.prefetch(transaction, intent, NEWEST, arrivals.OPEN_CONFLICTS)
             refusal = (
                 refusal
                 or self.switch.find_refusal(transaction)

@@ -9,6 +9,7 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.principal import Principal
 from kartra_mcp.core.sanitize import safe_excerpt
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.people import make_name
 from kartra_mcp.ledger.projection import parse_payload
 from kartra_mcp.ledger.records import format_utc
@@ -19,7 +20,7 @@ from kartra_mcp.policy.roles import Right, page_rights
 RESUME_SECONDS = 86_400.0
 """Seconds in which a second person has to confirm that writes resume."""
 MAX_REASON_CHARS = 200
-_NEWEST = "SELECT n, at, body FROM lines WHERE kind = 'switch' ORDER BY n DESC LIMIT 1"
+NEWEST = Query("SELECT n, at, body FROM lines WHERE kind = 'switch' ORDER BY n DESC LIMIT 1")
 _ONE = "SELECT n, at, body FROM lines WHERE kind = 'switch' AND n = ?"
 
 
@@ -120,7 +121,7 @@ class Switch:
 
 def find_stop(transaction: Transaction) -> Stop | None:
     """Return the stop that the newest entries record, or None."""
-    newest = transaction.fetch_one(_NEWEST)
+    newest = next(iter(transaction.read(NEWEST)), None)
     if newest is None:
         return None
     entry = parse_payload(newest["body"])
