@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -108,14 +108,21 @@ class _Coercer:
 
         `form` is the pattern of the object's own name, which its member `value` inherits.
         """
+        known = property_names(at).keys()
         return {
-            name: self._coerce_member(name, value, at, depth, form) for name, value in given.items()
+            name: self._coerce_member(name, value, at, known, depth, form)
+            for name, value in given.items()
         }
 
     def _coerce_member(
-        self, name: str, value: Any, at: Location, depth: int, form: NumberPattern
+        self,
+        name: str,
+        value: Any,
+        at: Location,
+        known: Collection[str],
+        depth: int,
+        form: NumberPattern,
     ) -> Any:
-        known = property_names(at)
         own = name if name in known else self.renames.get(name, name)
         if own not in known:
             own = name

@@ -67,13 +67,19 @@ def is_open(at: Location) -> bool:
 
 def matches_pattern(at: Location, name: str) -> list[Any]:
     """Return the schemas of `patternProperties` that match a name."""
-    patterns = [item for view in at for item in as_dict(view.get("patternProperties")).items()]
-    return [schema for pattern, schema in patterns if re.search(pattern, name)]
+    patterns = (view["patternProperties"] for view in at if "patternProperties" in view)
+    return [
+        schema
+        for each in patterns
+        for pattern, schema in as_dict(each).items()
+        if re.search(pattern, name)
+    ]
 
 
 def at_property(at: Location, name: str) -> Location:
     """Return the schemas of the value under a name."""
-    found = [*property_names(at).get(name, []), *matches_pattern(at, name)]
+    named = (as_dict(view.get("properties")) for view in at)
+    found = [*(members[name] for members in named if name in members), *matches_pattern(at, name)]
     return _join_locations(found or [view.get("additionalProperties") for view in at])
 
 
