@@ -124,6 +124,7 @@ def test_a_decline_needs_a_reason_and_ends_it(team):
     page = hugo.get("/page/a/main/done").text
     assert "wrong sale" in page
     assert "hana" in page
+    assert "Approved by one of several people" in page
 
 
 def test_a_card_that_changed_approves_nothing(team):

@@ -14,6 +14,7 @@ MAX_ROWS = 30
 
 _EVENTS: Mapping[str, str] = {
     "approval_asked": "Approval requested",
+    "approval_agreed": "Approved by one of several people",
     "approval_approved": "Approved",
     "approval_declined": "Declined",
     "approval_expired": "Expired before a decision or a use",
