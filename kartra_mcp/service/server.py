@@ -21,6 +21,7 @@ from uvicorn import Config
 from kartra_mcp.app.composition import AccountParts
 from kartra_mcp.app.team_service import ServiceOptions, open_parts, open_store
 from kartra_mcp.calls.running_writes import RunningWrites, shutting_down_error
+from kartra_mcp.core.listening import listen_tcp
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.store import PostgresStore
 from kartra_mcp.processes.signals import watch_termination
@@ -204,8 +205,7 @@ def run_replica(replica: Replica, listening: socket.socket, on_ready: Callable[[
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that accepts connections; port 0 is any free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    return listen_tcp(host, port, BACKLOG)
 
 
 def _make_config(app: ServiceApp, timings: ServiceTimings) -> Config:

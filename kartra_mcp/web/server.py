@@ -20,6 +20,7 @@ from uvicorn import Config
 from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import PageEndpoint, PageLock
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.listening import listen_tcp
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.sqlite.store import open_ledger
@@ -61,7 +62,7 @@ def serve(
     """
     stop = stop or SignalWaiter()
     with (
-        socket.create_server(("127.0.0.1", 0)) as listening,
+        listen_tcp("127.0.0.1", 0) as listening,
         closing(
             open_ledger(
                 settings.state_dir, fault=settings.ledger_fault, account=settings.account_kind

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from uvicorn import Config, Server
 
+from kartra_mcp.sandbox.http.server import listen
 from kartra_mcp.sandbox.identity.app import make_application
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 
@@ -65,6 +66,6 @@ def serve(port: int, announce: Callable[[str], object]) -> None:
 
 
 def _listen(provider: IdentityProvider, port: int) -> socket.socket:
-    listening = socket.create_server((HOST, port))
+    listening = listen(HOST, port)
     provider.issuer = f"http://{HOST}:{listening.getsockname()[1]}"
     return listening
