@@ -108,20 +108,8 @@ def _parse_number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,7}", text) else None
 
 
-def _parse_approval(text: str) -> str | None:
-    return text.lower() if text.lower() in {"client", "outside"} else None
-
-
-def _parse_transport(text: str) -> str | None:
-    return text.lower() if text.lower() in {"cli", "api", "auto"} else None
-
-
-def _parse_expose(text: str) -> str | None:
-    return text.lower() if text.lower() in {"all", "search", "auto"} else None
-
-
-def _parse_commands(text: str) -> str | None:
-    return text.lower() if text.lower() in {"auto", "off"} else None
+def _parse_one_of(*words: str) -> Callable[[str], str | None]:
+    return lambda text: text.lower() if text.lower() in words else None
 
 
 def _parse_patterns(text: str) -> tuple[str, ...] | None:
@@ -155,12 +143,11 @@ GATE = Parser("gate", "one of " + ", ".join(Gate), _parse_gate)
 CHARS = Parser("chars", f"a whole number from {MIN_RESULT_CHARS} to 9999999", _parse_chars)
 NUMBER = Parser("number", "a whole number from 0 to 9999999", _parse_number)
 AMOUNT = Parser("amount", "a sum such as 250 or 250.00", amount)
-APPROVAL = Parser("approval", "client or outside", _parse_approval)
-TRANSPORT = Parser("transport", "one of cli, api, auto", _parse_transport)
-EXPOSE = Parser("expose", "one of all, search, auto", _parse_expose)
+APPROVAL = Parser("approval", "client or outside", _parse_one_of("client", "outside"))
+TRANSPORT = Parser("transport", "one of cli, api, auto", _parse_one_of("cli", "api", "auto"))
+EXPOSE = Parser("expose", "one of all, search, auto", _parse_one_of("all", "search", "auto"))
 ADDRESS = Parser("address", "an address HOST:PORT", _parse_address)
-COMMANDS = Parser("commands", "auto or off", _parse_commands)
-
+COMMANDS = Parser("commands", "auto or off", _parse_one_of("auto", "off"))
 
 OPTIONS: tuple[Option, ...] = (
     Option(

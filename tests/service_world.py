@@ -341,7 +341,7 @@ def raw_request(caller: Caller, tool: str, /, **arguments: Any) -> bytes:
 
 
 class Listening(Protocol):
-    """What listens on a port of this machine."""
+    """A server on a port of this machine."""
 
     port: int
 

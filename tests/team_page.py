@@ -201,7 +201,7 @@ def make_store(database: TeamDatabase) -> DatabasePageStore:
 
 
 class Backend:
-    """What the page asks of an account's server."""
+    """Requests of the page to an account's server."""
 
     async def get_status(self) -> Mapping[str, Any]:
         return {"healthy": True, "problems": [], "rules": {}}

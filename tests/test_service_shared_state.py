@@ -1,4 +1,4 @@
-"""What replicas share besides the ledger: the rate limit, and stored results."""
+"""State that replicas share besides the ledger: the rate limit, and stored results."""
 
 from __future__ import annotations
 

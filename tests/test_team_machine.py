@@ -77,7 +77,7 @@ class Write:
 
 @dataclass
 class Model:
-    """What happened, and what the ledger has to answer."""
+    """The story so far, and the answers that the ledger owes."""
 
     clock: Clock
     writes: list[Write] = field(default_factory=list)

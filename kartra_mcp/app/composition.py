@@ -76,7 +76,7 @@ class TeamSeams:
 
 @dataclass(frozen=True, slots=True)
 class AccountParts:
-    """What every server of one account shares: all but the rights of its callers.
+    """Parts that every server of one account shares: all but the rights of its callers.
 
     Attributes:
         program: Membrane's program or API, for display.

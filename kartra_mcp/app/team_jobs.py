@@ -1,4 +1,4 @@
-"""What the jobs of a team need of a ledger in PostgreSQL: its entries, and the end of a sweep."""
+"""Parts of a ledger in PostgreSQL for the jobs of a team: its entries, the end of a sweep."""
 
 from __future__ import annotations
 

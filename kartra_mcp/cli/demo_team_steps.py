@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass
 class TeamStory:
-    """What the steps share: the world, the number of the approval, the amount that was shown."""
+    """State of the steps: the world, the number of the approval, the amount that was shown."""
 
     world: TeamWorld
     number: int = 0

@@ -22,7 +22,7 @@ MAX_ISSUE_AGE = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the ID token of one login has to show.
+    """Requirements on the ID token of one login.
 
     Attributes:
         client_id: the page at the issuer; the audience.
@@ -41,7 +41,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """When and how the user logged in, by a verified ID token; `auth_time` None: not stated."""
+    """Time and strength of a login, by a verified ID token; `auth_time` None: not stated."""
 
     auth_time: float | None
     acr: str

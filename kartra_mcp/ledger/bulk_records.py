@@ -25,7 +25,7 @@ CONSENT_LIFETIME = 86_400.0
 """Seconds during which a run that was agreed to may be continued without a new consent."""
 
 CANNOT_RUN, NOTHING_TO_RUN = "some items cannot run", "no item could run"
-"""Why a plan was cancelled before anybody saw it: the call was refused with the reasons."""
+"""Reason of a plan that was cancelled before anybody saw it: the call was refused."""
 
 CheckState = Literal["unchecked", "waiting", "invalid", "blocked", "suppressed"]
 

@@ -167,7 +167,7 @@ class PriorIntent:
 
 @dataclass(frozen=True, slots=True)
 class CapsLeft:
-    """What is left of the caps: of one refund, and of 24 hours; None: no cap."""
+    """Rest of the caps: of one refund, and of 24 hours; None: no cap."""
 
     refund: Decimal | None = None
     day_amount: Decimal | None = None

@@ -32,14 +32,14 @@ ROLE_RIGHTS: Mapping[Role, frozenset[Right]] = {
     "auditor": frozenset({Right.LEDGER}),
     "admin": frozenset({Right.LEDGER, Right.STOP, Right.RESUME, Right.ADMIN}),
 }
-"""What each role permits. An admin never approves; an approver never writes."""
+"""Rights by role. An admin never approves; an approver never writes."""
 
 SCOPE_RIGHTS: Mapping[str, frozenset[Right]] = {
     "kartra:read": frozenset(_READS),
     "kartra:write": frozenset({Right.WRITE}),
     "kartra:money": frozenset({Right.WRITE, Right.MONEY}),
 }
-"""What each scope lets through. A scope never grants what the role lacks."""
+"""Rights that each scope lets through. A scope never grants what the role lacks."""
 
 CALL_RIGHTS = frozenset({Right.READ, Right.WRITE, Right.MONEY, Right.LEDGER})
 """The rights that a tool can need. The others belong to the page."""

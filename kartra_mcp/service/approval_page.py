@@ -29,7 +29,7 @@ _RIGHTS = frozenset({Right.READ, Right.LEDGER})
 
 @dataclass(slots=True)
 class AccountBackend:
-    """What the page asks of an account; requests run one at a time."""
+    """Requests of the page to an account, which run one at a time."""
 
     tools: ToolDispatcher
     timeout: float

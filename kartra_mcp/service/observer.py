@@ -1,4 +1,4 @@
-"""What the operators of a service see of its requests and calls: never arguments or texts."""
+"""Events of requests and calls for the operators of a service: never arguments or texts."""
 
 from __future__ import annotations
 

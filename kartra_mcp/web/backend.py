@@ -25,7 +25,7 @@ STATUS_TTL = 5.0
 
 
 class Backend(Protocol):
-    """What the page asks of a server."""
+    """Requests of the page to a server."""
 
     async def get_status(self) -> Mapping[str, Any]:
         """Return the answer of `kartra_status`."""

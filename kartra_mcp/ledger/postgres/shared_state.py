@@ -1,4 +1,4 @@
-"""What the replicas of a team share besides the ledger of an account, in the same schema.
+"""State that the replicas of a team share besides the ledger of an account, in its schema.
 
 Nothing here decides about a write: a result expires, and a rate limit without a database is that
 of each replica.

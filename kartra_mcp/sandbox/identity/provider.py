@@ -19,7 +19,7 @@ ACR = "urn:example:password"
 
 @dataclass(slots=True)
 class Faults:
-    """What goes wrong; everything is off at first.
+    """Faults that a test arranges; all are off at first.
 
     Attributes:
         keys, discovery: fault of that document. `slow` never ends; `huge` is larger than any limit.

@@ -34,7 +34,7 @@ STREAM_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class PageAccount:
-    """What the page needs of an account: its ledger, its caps, its server."""
+    """Parts of an account that its page needs: its ledger, its caps, its server."""
 
     config: TeamAccount
     ledger: Ledger

@@ -1,4 +1,4 @@
-"""What a session shows once, as JSON: the replica that shows it may be another one. Pure."""
+"""Messages that a session shows once, as JSON: another replica may show them. Pure."""
 
 from __future__ import annotations
 

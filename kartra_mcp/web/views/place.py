@@ -11,7 +11,7 @@ STATIC = "/static"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the pages of one ledger show of their surroundings.
+    """Surroundings of the pages of one ledger, as they show them.
 
     Attributes:
         root: path of these pages, without a slash at its end.

@@ -24,7 +24,7 @@ class VoteRow:
 
 @dataclass(frozen=True, slots=True)
 class TeamCard:
-    """What a team's card adds.
+    """Additions of a team's card.
 
     Attributes:
         typed: the text that an approver types.
