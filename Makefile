@@ -86,7 +86,7 @@ conformance: $(VENV)/ready ## Let the official conformance suite judge it (needs
 	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke)
 
 identity: $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provider (needs npm)
-	@cd tests && $(abspath $(PY)) -m oidc.run "$(OIDC)"
+	@PYTHONPATH=tests $(PY) tools/oidc.py "$(OIDC)"
 
 mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1)
 	@$(PY) tools/mutants.py $(if $(SMOKE),--smoke) $(ONLY)

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from npm_package import InstallError, install
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "browser"
 BROWSERS = ("chromium", "chromium-browser")
@@ -26,8 +28,8 @@ class Off(Exception):
 def main(package: str) -> int:
     try:
         chromium()
-        axe(package)
-    except (Off, subprocess.TimeoutExpired) as problem:
+        install(package, FOLDER, PATIENCE, "--ignore-scripts")  # axe-core, which checks the page
+    except (Off, InstallError, subprocess.TimeoutExpired) as problem:
         print(f"browser: {problem}", file=sys.stderr)
         return 1
     return 0
@@ -45,19 +47,6 @@ def chromium() -> None:
     done(apt, "-qq", "install", "--yes", "--no-install-recommends", *WANTED)
     if not any(map(shutil.which, BROWSERS)):
         raise Off("apt-get failed to install Chromium")
-
-
-def axe(package: str) -> None:
-    """Install axe-core into its own folder, unless it exists."""
-    npm, mark = shutil.which("npm"), FOLDER / "installed"
-    if npm is None:
-        raise Off("npm was not found; it installs axe-core, which checks the page")
-    if mark.exists() and mark.read_text(encoding="utf-8") == package:
-        return
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    quiet = ("--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--loglevel=error")
-    done(npm, "install", "--prefix", str(FOLDER), *quiet, package)
-    mark.write_text(package, encoding="utf-8")
 
 
 def done(*line: str) -> None:

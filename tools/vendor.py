@@ -14,6 +14,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from npm_package import InstallError, install
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "vendor"
 CHECKS = ROOT / "tests" / "vendor" / "vendor.mjs"
@@ -27,30 +29,15 @@ class Off(Exception):
 
 def main(package: str) -> int:
     try:
-        install(package)
+        install(package, FOLDER, PATIENCE)
         write_commands()
         with tempfile.TemporaryDirectory(prefix="kartra-mcp-vendor-") as folder:
             account = Path(folder) / "account.db"
             with served(account) as introduction:
                 return judged(account, introduction)
-    except (Off, subprocess.TimeoutExpired) as problem:
+    except (Off, InstallError, subprocess.TimeoutExpired) as problem:
         print(f"vendor: {problem}", file=sys.stderr)
         return 1
-
-
-def install(package: str) -> None:
-    """Install the client into its own folder, unless it exists."""
-    npm, mark = shutil.which("npm"), FOLDER / "installed"
-    if npm is None:
-        raise Off("Node.js with npm is needed and was not found")
-    if mark.exists() and mark.read_text(encoding="utf-8") == package:
-        return
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-    line = [npm, "install", "--prefix", str(FOLDER), *quiet, package]
-    if subprocess.run(line, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False).returncode:
-        raise Off(f"npm could not install {package}")
-    mark.write_text(package, encoding="utf-8")
 
 
 def write_commands() -> None:

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import anyio
 import httpx2
+from npm_package import InstallError, install
 from team_identity import CALLBACK, MAIN, SHOP, Service
 
 from kartra_mcp.core.principal import SCOPES
@@ -35,7 +36,7 @@ from kartra_mcp.identity.refusals import (
 )
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "oidc"
 INSTALL, END = 600, 10
 """Seconds to wait for each."""
@@ -48,29 +49,14 @@ class Off(Exception):
 
 def main(package: str) -> int:
     try:
-        install(package)
+        install(package, FOLDER, INSTALL)
         with served() as issuer:
             anyio.run(check, issuer)
-    except (Off, subprocess.TimeoutExpired) as problem:
+    except (Off, InstallError, subprocess.TimeoutExpired) as problem:
         sys.stderr.write(f"identity: {problem}\n")
         return 1
     sys.stdout.write(f"identity: {package} and this service understand each other.\n")
     return 0
-
-
-def install(package: str) -> None:
-    """Install the provider into its own folder, unless it exists."""
-    npm, mark = shutil.which("npm"), FOLDER / "installed"
-    if npm is None:
-        raise Off("Node.js with npm is needed and was not found")
-    if mark.exists() and mark.read_text(encoding="utf-8") == package:
-        return
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-    line = [npm, "install", "--prefix", str(FOLDER), *quiet, package]
-    if subprocess.run(line, stdin=subprocess.DEVNULL, timeout=INSTALL, check=False).returncode:
-        raise Off(f"npm could not install {package}")
-    mark.write_text(package, encoding="utf-8")
 
 
 @contextmanager
@@ -80,7 +66,7 @@ def served() -> Generator[str]:
     if node is None:
         raise Off("Node.js is needed and was not found")
     # Its warnings are about keys, cookies and memory that a real deployment would have of its own.
-    line = [node, "--no-warnings", str(Path(__file__).with_name("provider.mjs"))]
+    line = [node, "--no-warnings", str(ROOT / "tests" / "oidc" / "provider.mjs")]
     pipe = subprocess.PIPE
     with (
         (FOLDER / "provider.log").open("wb") as log,
