@@ -158,7 +158,7 @@ RESERVED = {
         "web/team/switching",
     },
     "h11": {"web/http_protocol"},
-    "uvicorn": {"service/server", "web/http_protocol", "web/server"},
+    "uvicorn": {"web/event_server", "service/server", "web/http_protocol", "web/server"},
     "fcntl": {"core/file_locks"},
     "psycopg": {
         "cli/team_ledgers",

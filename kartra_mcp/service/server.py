@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import anyio
-import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 
@@ -33,6 +32,7 @@ from kartra_mcp.service.observer import ServiceObserver, Sink
 from kartra_mcp.service.readiness import Readiness
 from kartra_mcp.service.timings import ServiceTimings
 from kartra_mcp.team.loading import Team
+from kartra_mcp.web.event_server import EventServer
 from kartra_mcp.web.http_protocol import TimedH11Protocol
 
 MAX_CONNECTIONS = 4_000
@@ -121,7 +121,7 @@ class Replica:
     ) -> None:
         """Serve until `over`, then end: no new write, and running ones have their time."""
         ending = anyio.Event()
-        server = _Server(_make_config(self.app, self.timings), ending)
+        server = EventServer(_make_config(self.app, self.timings), ending)
         async with anyio.create_task_group() as tasks:
             for account in self.accounts.values():
                 account.start(tasks)
@@ -167,20 +167,6 @@ class Replica:
         account = self.team.config.accounts[name]
         store = self.stores[name]
         return open_parts(self.team, account, store, self.connections, self.process, self.options)
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn server that ends on an event instead of polling; installs no signal handlers."""
-
-    def __init__(self, config: Config, over: anyio.Event) -> None:
-        super().__init__(config)
-        self._over = over
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._serve(sockets)
-
-    async def main_loop(self) -> None:
-        await self._over.wait()
 
 
 def run_replica(replica: Replica, listening: socket.socket, on_ready: Callable[[], object]) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import uvicorn
 from starlette.routing import Route
 from uvicorn import Config
 
@@ -28,6 +27,7 @@ from kartra_mcp.settings import Settings
 from kartra_mcp.web.actions import Actions
 from kartra_mcp.web.backend import ServerBackend
 from kartra_mcp.web.deciders import PinDecider
+from kartra_mcp.web.event_server import EventServer
 from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.http_protocol import make_protocol
 from kartra_mcp.web.local_gate import LOGIN_PATH, LocalGate
@@ -132,26 +132,12 @@ class _PageRun:
             self.over.set()
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn server that ends on an event instead of polling; installs no signal handlers."""
-
-    def __init__(self, config: Config, over: anyio.Event) -> None:
-        super().__init__(config)
-        self._over = over
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._serve(sockets)
-
-    async def main_loop(self) -> None:
-        await self._over.wait()
-
-
 async def _serve(serving: _PageRun, listening: socket.socket) -> None:
     live = PageEvents(serving.ledger, serving.timings.event_poll)
     async with anyio.create_task_group() as tasks:
         backend = ServerBackend(serving.settings, tasks)
         config = _make_config(_make_middleware(serving, live, backend), serving.timings)
-        server = _Server(config, serving.over)
+        server = EventServer(config, serving.over)
         tasks.start_soon(live.run)
         tasks.start_soon(serving.wait_for_signal)
         tasks.start_soon(serving.wait_until_idle, live)
