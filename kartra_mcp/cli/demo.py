@@ -7,7 +7,6 @@ response that it shows by reading the account again; a wrong one ends the demo.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kartra_mcp.argument_parser import CommandParser
-from kartra_mcp.cli.demo_screen import MAX_WIDTH, find_reason, report_stopped, show_step
+from kartra_mcp.cli.demo_screen import rehearse, show_step
 from kartra_mcp.cli.demo_steps import STEPS, expect
 from kartra_mcp.cli.runner import print_refusal
-from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
-from kartra_mcp.processes.signals import raise_interrupt, termination_handler
+from kartra_mcp.core.exit_codes import EXIT_FAILED
 from kartra_mcp.team.timestamp_client import not_installed_error
 
 CALL_TIMEOUT = 60.0
@@ -62,22 +60,11 @@ def demo_command(words: Sequence[str]) -> int:
 
 def run_demo() -> int:
     """Run the demo; return 0 if every step went as shown, else 1, also if it was stopped."""
-    screen = Console(highlight=False)
-    screen.width = min(screen.width, MAX_WIDTH)
-    try:
-        with (
-            termination_handler(raise_interrupt),
-            tempfile.TemporaryDirectory(
-                prefix="kartra-mcp-demo-", ignore_cleanup_errors=True
-            ) as folder,
-        ):
-            seconds = anyio.run(play, screen, folder)
-    except KeyboardInterrupt:
-        return report_stopped("Stopped. Nothing is left behind.")
-    except Exception as problem:  # noqa: BLE001  every error ends the demo
-        return report_stopped(find_reason(problem))
-    _close(screen, seconds)
-    return EXIT_OK
+
+    def work(screen: Console, folder: str) -> None:
+        _close(screen, anyio.run(play, screen, folder))
+
+    return rehearse("kartra-mcp-demo-", work)
 
 
 async def play(screen: Console, folder: str) -> float:

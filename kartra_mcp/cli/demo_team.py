@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,11 +13,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from kartra_mcp.cli.demo_screen import MAX_WIDTH, find_reason, report_stopped, show_step
+from kartra_mcp.cli.demo_screen import rehearse, show_step
 from kartra_mcp.cli.demo_team_steps import ACCOUNT, TEAM_STEPS, TeamStory
-from kartra_mcp.core.exit_codes import EXIT_OK
 from kartra_mcp.core.surroundings import surroundings
-from kartra_mcp.processes.signals import raise_interrupt, termination_handler
 from kartra_mcp.sandbox.identity.people import PEOPLE
 from kartra_mcp.sandbox.team.world import ACCOUNTS, TeamWorld, running_team
 
@@ -28,28 +26,14 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "SYSTEMROOT", "TEMP")
 
 def run_team_demo(*, once: bool) -> int:
     """Run the story; with `once`, end after it. Return 0 if every step went as shown."""
-    screen = Console(highlight=False)
-    screen.width = min(screen.width, MAX_WIDTH)
-    try:
-        with (
-            termination_handler(raise_interrupt),
-            tempfile.TemporaryDirectory(
-                prefix="kartra-mcp-team-", ignore_cleanup_errors=True
-            ) as folder,
-        ):
-            _run(screen, Path(folder), once=once)
-    except KeyboardInterrupt:
-        return report_stopped("Stopped. Nothing is left behind.")
-    except Exception as problem:  # noqa: BLE001  every error ends the demo
-        return report_stopped(find_reason(problem))
-    return EXIT_OK
+    return rehearse("kartra-mcp-team-", partial(_run, once=once))
 
 
-def _run(screen: Console, folder: Path, *, once: bool) -> None:
+def _run(screen: Console, folder: str, *, once: bool) -> None:
     _open(screen)
     kept = {name: text for name, text in surroundings().environment.items() if name in _KEPT}
     began = time.monotonic()
-    with running_team(folder, kept) as world:
+    with running_team(Path(folder), kept) as world:
         _show_world(screen, world, time.monotonic() - began)
         anyio.run(_tell, screen, TeamStory(world))
         took = time.monotonic() - began
