@@ -30,6 +30,17 @@ class Preview:
     undo: str
     facts: Mapping[str, Any]
 
+    def to_confirmation(self, number: int, address: str) -> dict[str, Any]:
+        """Return what an answer shows of a request for approval; `address` is its page, or ""."""
+        return {
+            "number": number,
+            "summary": self.summary,
+            "facts": dict(self.facts),
+            "effect": self.effect,
+            "undo": self.undo,
+            **({"address": address} if address else {}),
+        }
+
 
 def build_preview(call: Call, facts: Facts, *, account: str, sandbox: bool) -> Preview:
     """Return the preview of a call and its facts; `account` is the connection's name."""
@@ -187,14 +198,7 @@ def approval_required_error(
         f"The user has to approve this outside the client, as number {number}. Nothing was done.",
         f"Ask the user to {pin}{page}run `{approve}` in a terminal, then "
         "repeat the call with the same arguments.",
-        confirmation={
-            "number": number,
-            "summary": shown.summary,
-            "facts": dict(shown.facts),
-            "effect": shown.effect,
-            "undo": shown.undo,
-            **({"address": address} if address else {}),
-        },
+        confirmation=shown.to_confirmation(number, address),
     )
 
 

@@ -72,12 +72,7 @@ def team_approval_required_error(
         f"Ask somebody with the role {roles} to decide it {where}; not the requester. "
         "Then repeat the call with the same arguments.",
         confirmation={
-            "number": number,
-            "summary": shown.summary,
-            "facts": dict(shown.facts),
-            "effect": shown.effect,
-            "undo": shown.undo,
+            **shown.to_confirmation(number, address),
             "approvers": {"roles": list(team.approvers), "needed": needed, "given": given},
-            **({"address": address} if address else {}),
         },
     )
