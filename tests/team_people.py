@@ -62,3 +62,12 @@ def decline_as(ledger: Ledger, number: int, who: Principal, reason: str = "not n
 def approved_intent(asker: Principal, number: int, **more: Any) -> Intent:
     """The intent of the requester's repeated call."""
     return intent(consent="approval", approval=number, requester=make_requester(asker), **more)
+
+
+class Time:
+    """A wall clock that a test sets."""
+
+    at = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.at

@@ -8,18 +8,15 @@ import pytest
 from matrix.scripts import tell_script
 from matrix.story import tell
 from matrix.workers import FAULTS_BY_NAME
-from matrix.world import World
+from matrix.world import World, running_world
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Generator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
-    try:
-        yield made.start()
-    finally:
-        made.close()
+    with running_world(tmp_path_factory.mktemp("world")) as made:
+        yield made
 
 
 @pytest.mark.parametrize(

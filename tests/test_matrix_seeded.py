@@ -13,7 +13,7 @@ from matrix.checker import Violation
 from matrix.story import Result
 from matrix.tables import seeded as make_table
 from matrix.workers import tell_with_fault
-from matrix.world import World
+from matrix.world import World, running_world
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 PATIENCE = 12.0
@@ -25,11 +25,8 @@ TRIES = 3
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Generator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
-    try:
-        yield made.start()
-    finally:
-        made.close()
+    with running_world(tmp_path_factory.mktemp("world")) as made:
+        yield made
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in seeded.SEEDED])

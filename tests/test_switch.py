@@ -20,6 +20,7 @@ from tests.team_people import (
     ANN,
     BOB,
     CARL,
+    Time,
     approve_as,
     approved_intent,
     binding_of,
@@ -29,13 +30,6 @@ from tests.team_people import (
 
 ADMIN = person("it", "admin")
 DAY = 86_400.0
-
-
-class Time:
-    at = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @pytest.fixture

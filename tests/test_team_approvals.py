@@ -25,6 +25,7 @@ from tests.team_people import (
     BOTH,
     CARL,
     MACHINE,
+    Time,
     approve_as,
     approved_intent,
     binding_of,
@@ -35,13 +36,6 @@ from tests.team_people import (
 )
 
 DAY = 86_400.0
-
-
-class Time:
-    at = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -254,3 +254,13 @@ def _answer(told: Told, intents: dict[str, str]) -> ClientAnswer:
         *(told.replica, told.tool, target, told.began, told.ended, told.executed, told.code),
         intent=intents.get(told.call, ""),
     )
+
+
+@contextmanager
+def running_world(folder: Path) -> Generator[World]:
+    """Start a world; it ends with the block."""
+    made = World(folder)
+    try:
+        yield made.start()
+    finally:
+        made.close()

@@ -105,6 +105,15 @@ class PostgresServer:
             rules.write(f"host replication all {LOOPBACK}/32 trust\n")
         return self
 
+    @contextmanager
+    def running(self) -> Generator[Self]:
+        """Create and start it, with an empty database `postgres`; remove it at the end."""
+        self.create()
+        try:
+            yield self.start()
+        finally:
+            self.remove()
+
     def start(self, *, wait: bool = True) -> Self:
         """Start it; with `wait`, return when it accepts queries.
 
@@ -193,16 +202,6 @@ class PostgresServer:
     @property
     def log(self) -> Path:
         return self.folder.with_name(self.folder.name + ".log")
-
-
-@contextmanager
-def running_postgres(folder: Path, **settings: str) -> Generator[PostgresServer]:
-    """Run a server with an empty database `postgres`; it is stopped and removed at the end."""
-    server = PostgresServer(folder, settings).create()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
 
 
 def run_program(program: Path, words: Sequence[str]) -> str:

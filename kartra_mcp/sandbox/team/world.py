@@ -13,7 +13,7 @@ from kartra_mcp.sandbox.identity.people import PAGE
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 from kartra_mcp.sandbox.identity.server import running_identity
 from kartra_mcp.sandbox.team.balancer import HOST, Balancer, running_balancer
-from kartra_mcp.sandbox.team.postgres import PostgresServer, find_free_port, running_postgres
+from kartra_mcp.sandbox.team.postgres import PostgresServer, find_free_port
 from kartra_mcp.sandbox.team.processes import (
     ProcessFailedError,
     Program,
@@ -129,7 +129,7 @@ def running_team(folder: Path, environment: Mapping[str, str]) -> Generator[Team
         PostgresError, ProcessFailedError: something did not start.
     """
     with ExitStack() as stack:
-        database = stack.enter_context(running_postgres(folder / "postgres"))
+        database = stack.enter_context(PostgresServer(folder / "postgres").running())
         database.run_sql(f"CREATE ROLE {APP_ROLE} LOGIN")
         provider = stack.enter_context(running_identity())
         balancer = stack.enter_context(running_balancer())
