@@ -76,6 +76,14 @@ def test_two_people_are_needed_where_two_are_needed(ledger: Ledger):
     assert use(ledger, number) == "runs"
 
 
+def test_a_request_that_one_of_two_approved_matches_the_entries(ledger: Ledger):
+    number = ledger.approvals.request(request_of(ANN, needed=2))
+    approve_as(ledger, number, BOB)
+    assert ledger.verify().why == ""
+    approve_as(ledger, number, CARL)
+    assert ledger.verify().ok
+
+
 def test_each_decision_is_one_entry_with_the_login_and_what_was_shown(ledger: Ledger, clock: Time):
     number = ledger.approvals.request(request_of(ANN, needed=2))
     shown: Any = ledger.approvals.get(number)

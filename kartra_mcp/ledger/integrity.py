@@ -13,7 +13,7 @@ from kartra_mcp.ledger.hash_chain import LedgerEntry, verify_chain
 from kartra_mcp.ledger.records import VerificationReport
 
 LINE = "SELECT n, at, kind, body, prev, hash FROM lines "
-_STATES = {"asked": "pending"}
+_STATES = {"asked": "pending", "agreed": "pending"}
 """State of an approval after the event `approval_…`, where the name differs."""
 
 
