@@ -201,6 +201,13 @@ def test_a_write_that_can_be_read_is_not_stated(ledger: Ledger, lose: Lose):
     assert code(lambda: ledger.state_outcome("int_0", SAW_IT)) == "invalid_arguments"
 
 
+def test_looks_at_many_other_writes_do_not_hide_those_at_one(ledger: Ledger):
+    ledger.append_note("look", {"intent": "int_one"})
+    for _ in range(201):
+        ledger.append_note("look", {"intent": "int_other"})
+    assert len(ledger.late_look_times("int_one")) == 1
+
+
 def test_under_a_fixed_token_failed_needs_looks_and_a_statement(ledger: Ledger, lose: Lose):
     id_ = lose(sent(UNFENCED))
     for _ in range(2):

@@ -42,6 +42,10 @@ _OWN_LINES = (
     " UNION SELECT n, at, kind, body, prev, hash FROM lines"
     " WHERE kind IN ('look', 'conflict', 'statement') AND json_extract(body, '$.intent') = :id"
 )
+_LOOKS = (
+    "SELECT at, body FROM lines WHERE kind = 'look' AND json_extract(body, '$.intent') = ?"
+    " ORDER BY n DESC"
+)
 _ALL = (
     "SELECT i.*, l.body, o.body AS outcome, r.body AS reconciled FROM intents i"
     " JOIN lines l ON l.n = i.line LEFT JOIN lines o ON o.n = i.outcome_line"
@@ -286,10 +290,9 @@ def find_latest(db: Database, kind: str) -> dict[str, Any] | None:
 
 
 def list_looks(db: Database, intent_id: str) -> list[tuple[float, dict[str, Any]]]:
-    """List time and body of the newest reads for an unknown intent, newest first."""
-    rows = db.execute("SELECT at, body FROM lines WHERE kind = 'look' ORDER BY n DESC LIMIT 200")
-    looks = ((row["at"], parse_payload(row["body"])) for row in rows)
-    return [(at, look) for at, look in looks if look.get("intent") == intent_id]
+    """List time and body of each read for an unknown intent that found nothing, newest first."""
+    rows = db.execute(_LOOKS, (intent_id,))
+    return [(row["at"], parse_payload(row["body"])) for row in rows]
 
 
 def list_tools(db: Database) -> list[str]:
