@@ -200,6 +200,23 @@ def test_a_bulk_run_continues_on_any_replica_and_in_no_other_account(world: Team
     assert viewer.call("kartra_bulk_run", tool=tool, items=items).code == "forbidden_role"
 
 
+def test_only_who_may_write_cancels_a_bulk_run_of_writes(world: TeamWorld):
+    main, _ = world.sandboxes
+    items = [{"lead_id": ADA, "points": 102}]
+    ann = world.caller("nora", main, "operator")
+    planned = ann.call("kartra_bulk_run", tool="kartra_give_points_to_lead", items=items)
+    run = planned.tool_error["confirmation"]["bulk_id"]
+    viewer = world.caller("olaf", main, "viewer")
+    reader = world.caller("petra", main, "operator", scopes=["kartra:read"])
+    for one in (viewer, reader):
+        assert one.call("kartra_bulk_status", bulk_id=run, cancel=True).code == "forbidden_role"
+    states = [
+        one.call("kartra_bulk_status", bulk_id=run, **more).structured["result"]["state"]
+        for one, more in ((viewer, {}), (world.caller("quin", main, "operator"), {"cancel": True}))
+    ]
+    assert states == ["planned", "cancelled"]
+
+
 def test_an_approval_is_named_to_its_requester_and_binds_only_this_account(world: TeamWorld):
     main, other = world.sandboxes
     given = {"transaction_id": 101, "refund_amount": "6"}

@@ -10,6 +10,8 @@ from kartra_mcp.core.json_types import as_dict
 from kartra_mcp.core.models import Executed, Gate
 from kartra_mcp.core.principal import Principal
 from kartra_mcp.ledger.bulk_records import BulkRun
+from kartra_mcp.policy.gates import Policy
+from kartra_mcp.policy.roles import Right, forbidden_role_error
 
 
 def paused_error(run: BulkRun, told: Mapping[str, Any]) -> KartraMCPError:
@@ -45,6 +47,12 @@ def require_own_run(run: BulkRun, principal: Principal | None) -> None:
             f"The bulk run {run.id} was planned by another person. Nothing was done.",
             "Plan a run of your own: call kartra_bulk_run with its tool and items.",
         )
+
+
+def require_cancel_right(run: BulkRun, rules: Policy) -> None:
+    """Refuse who may only read, in a team: the end of a run of writes is a decision about them."""
+    if rules.rights is not None and not run.is_read and Right.WRITE not in rules.rights:
+        raise forbidden_role_error()
 
 
 def _describe_suppressed(run: BulkRun) -> str:

@@ -16,6 +16,7 @@ from kartra_mcp.bulk.errors import (
     no_tool_error,
     other_connection_error,
     paused_error,
+    require_cancel_right,
     require_own_run,
     several_sources_error,
     with_bulk_id,
@@ -227,6 +228,7 @@ class BulkService:
             return CallResult(ActionResult({"runs": shown}), own=True)
         run = await self._find(wanted["bulk_id"])
         if wanted.get("cancel"):
+            require_cancel_right(run, self.rules)
             run = await run_in_thread(self.runs.set_state, run.id, "cancelled", "by the caller")
         counts = await run_in_thread(self.runs.count_items, run.id)
         page = await run_in_thread(
