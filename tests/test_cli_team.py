@@ -202,6 +202,35 @@ def test_after_a_rollback_writes_stop_until_the_run_logs_were_swept(team: TeamPl
     assert team.json("verify")[1]["ok"]
 
 
+KEPT = ("lines", "intents", "parts", "confirmations", "head")
+
+
+def test_an_unknown_write_does_not_keep_a_lost_equal_one_from_being_recorded(team: TeamPlace):
+    """Bug: the unknown one waited for the sweep, and the sweep for it, so that writes never opened.
+
+    The failover forgot the settlement of the first refund, and with it the second refund.
+    """
+    team.sandbox.arrange("fault", "set", "POST /act", "cut", "--effect")
+    assert team.refund().executed == "unknown"
+    team.sql("".join(f"CREATE TABLE kept_{name} AS TABLE {name};" for name in KEPT))
+    _, report = team.json("settle")
+    (first,) = [one["intent"] for one in report["settled"]]
+    assert not team.refund("15").failed
+    team.sql(
+        "".join(f"DELETE FROM {name}; INSERT INTO {name} TABLE kept_{name};" for name in KEPT)
+        + "UPDATE meta SET value = '1/1' WHERE key = 'swept_timeline'"
+    )
+    assert team.refund("5").code == "ledger_unavailable"
+    status, report = team.json("settle")
+    assert (status, report["lost"], report["swept"], report["waiting"]) == (1, [], True, [])
+    (second,) = report["adopted"]
+    assert [one["intent"] for one in report["settled"]] == [first, second]
+    assert {one["state"] for one in report["settled"]} == {"succeeded"}
+    assert (team.refund().code, team.refund("15").code) == ("already_done", "already_done")
+    assert not team.refund("5").failed
+    assert team.json("verify")[1]["ok"]
+
+
 def test_without_run_logs_writes_stay_stopped(team: TeamPlace):
     assert not team.refund().failed
     forget_everything(team)

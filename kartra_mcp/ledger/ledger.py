@@ -204,7 +204,7 @@ class Ledger(LedgerReader):
         Raises:
             RefusedError: `in_progress` while it runs; `invalid_arguments` unless it is unknown.
         """
-        with self._store.write_transaction() as transaction:
+        with self._store.write_transaction(looks=True) as transaction:
             self._settle(transaction)
             refusal = admission.reconcile_refusal(transaction, intent_id)
             if refusal is None and self._store.owners.is_held(transaction, intent_id):
@@ -219,7 +219,7 @@ class Ledger(LedgerReader):
 
     def require_statable(self, intent_id: str, to: SettledState) -> None:
         """Raise unless a user may state this outcome now."""
-        with self._store.write_transaction() as transaction:
+        with self._store.write_transaction(looks=True) as transaction:
             self._settle(transaction)
             refusal = self._statement_refusal(transaction, intent_id, to)
         if refusal is not None:
@@ -235,7 +235,7 @@ class Ledger(LedgerReader):
         Raises:
             RefusedError: this outcome cannot be stated now. Nothing was recorded.
         """
-        with self._store.write_transaction() as transaction:
+        with self._store.write_transaction(looks=True) as transaction:
             self._settle(transaction)
             refusal = self._statement_refusal(transaction, intent_id, statement.state)
             if refusal is not None:
@@ -255,7 +255,7 @@ class Ledger(LedgerReader):
         Such entries are a start, a policy, a read for reconciling, and an answer of the client
         itself.
         """
-        with self._store.write_transaction() as transaction:
+        with self._store.write_transaction(looks=True) as transaction:
             transaction.append(kind, body)
 
     def require_certain(self) -> None:

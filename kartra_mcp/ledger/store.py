@@ -54,12 +54,17 @@ class LedgerStore(Protocol):
         """Return how long a write may wait for others: within the time of its call."""
         ...
 
-    def write_transaction(self, *, settles: bool = False) -> AbstractContextManager[Transaction]:
+    def write_transaction(
+        self, *, settles: bool = False, looks: bool = False
+    ) -> AbstractContextManager[Transaction]:
         """Run one exclusive, atomic commit.
 
         Args:
             settles: it records the outcome of a running write, which a clock that was set back
                 meanwhile must not prevent.
+            looks: it records what a look or a user found, which a database that was switched to
+                another server must not prevent: an unknown write can stop the lost ones from being
+                recorded, by which writes open again.
 
         Raises:
             RefusedError: `ledger_unavailable`; nothing was committed, or, as the error states,

@@ -75,15 +75,24 @@ async def settle_account(tools: AccountTools, gate: SweepGate) -> SettleReport:
         report.overdue = await run_in_thread(tools.ledger.mark_orphans_unknown)
         await run_in_thread(gate.begin)
         connection = await tools.find_connection()
-        await _sweep(tools, connection, report)
-        if report.swept:
-            await run_in_thread(gate.finish)
-        await _settle_unknown(tools, report)
+        await _sweep_and_settle(tools, connection, gate, report)
+        if report.lost and report.settled:
+            # An equal write of unknown outcome kept a lost one from being recorded.
+            await _sweep_and_settle(tools, connection, gate, report)
         found = await run_in_thread(tools.ledger.list_conflicts)
         report.conflicts = [intent for intent, _ in found]
     except KartraMCPError as problem:
         report.problem = problem
     return report
+
+
+async def _sweep_and_settle(
+    tools: AccountTools, connection: Connection, gate: SweepGate, report: SettleReport
+) -> None:
+    await _sweep(tools, connection, report)
+    if report.swept:
+        await run_in_thread(gate.finish)
+    await _settle_unknown(tools, report)
 
 
 async def _sweep(tools: AccountTools, connection: Connection, report: SettleReport) -> None:
@@ -94,7 +103,7 @@ async def _sweep(tools: AccountTools, connection: Connection, report: SettleRepo
     if not found.complete:
         raise incomplete_error("there are too many")
     findings = await run_in_thread(_compare, tools, found.runs)
-    report.runs, report.altered = findings.runs, list(findings.altered)
+    report.runs, report.altered, report.lost = findings.runs, list(findings.altered), []
     for intent, runs in findings.lost:
         await _adopt(tools, connection, intent, runs, report)
     report.swept = not report.lost and not report.altered
@@ -128,6 +137,7 @@ async def _adopt(
 
 async def _settle_unknown(tools: AccountTools, report: SettleReport) -> None:
     filters = Filters(state="unknown")
+    report.waiting = []
     for entry in await run_in_thread(tools.ledger.list_recent, MAX_UNKNOWN, filters):
         try:
             found = await tools.reconcile(entry["intent"])

@@ -146,10 +146,14 @@ class ReplicaHandle:
         """Set it wrong, as soon as it reads its socket: it may have stopped itself."""
         self._ask(next(self._numbers), clock=seconds)
 
-    def sweep(self) -> bool:
-        """Let it compare run logs and ledger, as `team settle` does; return if it could."""
+    def stop_writes(self, stop: bool) -> None:  # noqa: FBT001  it reads like a switch
+        """Let a person stop all writes of the account; with False, two persons resume them."""
+        assert self._ask(next(self._numbers), stop=stop).result(60) is not None
+
+    def sweep(self) -> str:
+        """Let it compare run logs and ledger, as `team settle` does; return why it could not."""
         done = self._ask(next(self._numbers), sweep=True).result(60)
-        return done is not None and bool(done["ok"])
+        return "the replica is gone" if done is None else str(done["problem"])
 
     def read_head(self) -> Head | None:
         """Return the highest head that it saw; None if it is gone."""

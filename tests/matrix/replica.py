@@ -7,6 +7,7 @@ which names the socket to connect to. A replica then gets its configuration, and
     {"id": 1, "tool": "kartra_refund_transaction", "arguments": {…}}
     {"id": 2, "clock": 600}                            its wall clock is wrong by so many seconds
     {"id": 3, "sweep": true}                           compare the run logs with the ledger
+    {"id": 7, "stop": true}                            a person stops all writes; false: two resume
     {"id": 4, "head": true}                            the highest head that it saw
     {"id": 5, "arm": "minted"}                         it stops itself at this point, once
     {"id": 6, "patches": true}                         how often each seeded patch was called
@@ -32,10 +33,12 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from kartra_mcp.app.composition import App, build_app
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.principal import Principal, Role
 from kartra_mcp.core.timings import CallTimings, WriteTimings
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.postgres.connections import Connections
@@ -47,6 +50,7 @@ from kartra_mcp.settings import read_settings
 from matrix import seeded
 
 MINTED = "minted"
+APPROVER: frozenset[Role] = frozenset({"approver"})
 LONGEST_LINE = 1_000_000
 
 
@@ -128,7 +132,11 @@ class Replica:
         elif "patches" in asked:
             self.say(id=asked["id"], ok=True, calls=seeded.CALLS)
         elif "sweep" in asked:
-            self.say(id=asked["id"], ok=await _sweep(app, self.account))
+            problem = await _sweep(app, self.account)
+            self.say(id=asked["id"], ok=not problem, problem=problem)
+        elif "stop" in asked:
+            await anyio.to_thread.run_sync(_set_switch, app, asked["stop"])
+            self.say(id=asked["id"], ok=True)
         elif "arm" in asked:
             self.armed.add(asked["arm"])
             self.say(id=asked["id"], ok=True)
@@ -148,8 +156,18 @@ def _get_store(app: App) -> Any:
     return app.tools.gateway.writes().ledger._store
 
 
-async def _sweep(app: App, account: str) -> bool:
-    """Do what `kartra-mcp team settle` does, for a failover; return whether writes are open."""
+def _set_switch(app: App, stop: bool) -> None:  # noqa: FBT001  as the line of JSON has it
+    switch = app.tools.gateway.writes().ledger.switch
+    one, other = (Principal("matrix", name, name, "page", APPROVER) for name in ("ada", "ben"))
+    if stop:
+        switch.stop(one, "a story")
+        return
+    switch.resume(one)
+    switch.resume(other)
+
+
+async def _sweep(app: App, account: str) -> str:
+    """Do what `kartra-mcp team settle` does, for a failover; return why writes stay closed."""
     from kartra_mcp.app.team_jobs import StoreGate
     from kartra_mcp.ledger.lost_intents import LostIntents
     from kartra_mcp.team.account_tools import AccountTools
@@ -159,7 +177,7 @@ async def _sweep(app: App, account: str) -> bool:
     ledger = tools.gateway.writes().ledger
     found = AccountTools(account, ledger, LostIntents(store), tools.gateway, tools.rules)
     report = await settle_account(found, StoreGate(store, "the matrix"))
-    return report.swept and report.problem is None
+    return "" if report.swept and report.problem is None else str(report)
 
 
 async def _call(app: App, asked: Mapping[str, Any]) -> dict[str, Any]:

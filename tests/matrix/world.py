@@ -167,7 +167,16 @@ class World:
     def operate(self) -> Member:
         """Do what operators do after a failover: sweep the run logs, and start a new replica."""
         operator = self.add("operator")
-        wait_for(operator.replica.sweep, within=60, every=0.5)
+        problems = [""]
+
+        def sweep() -> bool:
+            problems[0] = operator.replica.sweep()
+            return not problems[0]
+
+        try:
+            wait_for(sweep, within=60, every=0.5)
+        except TimeoutError:
+            raise TimeoutError(f"writes stay closed: {problems[0]}") from None
         return self.add("relief")
 
     def heal(self) -> None:

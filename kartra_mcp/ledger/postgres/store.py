@@ -164,12 +164,15 @@ class PostgresStore:
         return bound_wait_for_others(self._wait, settles=settles)
 
     @contextmanager
-    def write_transaction(self, *, settles: bool = False) -> Generator[Transaction]:
+    def write_transaction(
+        self, *, settles: bool = False, looks: bool = False
+    ) -> Generator[Transaction]:
         """Run one exclusive, atomic commit: the row of the head is locked first.
 
         Args:
             settles: it records what happened, which neither a clock that went back nor a new
                 timeline of the database must prevent.
+            looks: it records what a look or a user found, which a new timeline must not prevent.
 
         Raises:
             CommitUncertainError: it may be recorded; nothing may be sent on it.
@@ -181,6 +184,7 @@ class PostgresStore:
             transaction = self._make_transaction(database, state)
             if not settles:
                 transaction.require_clock()
+            if not (settles or looks):
                 state.timeline.require_swept()
             yield transaction
             if transaction.added:

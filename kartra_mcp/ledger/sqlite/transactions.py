@@ -67,8 +67,11 @@ class FileTransactions:
         return bound_wait_for_others(self._wait, settles=settles)
 
     @contextmanager
-    def write_transaction(self, *, settles: bool = False) -> Generator[Transaction]:
+    def write_transaction(
+        self, *, settles: bool = False, looks: bool = False
+    ) -> Generator[Transaction]:
         """Run one exclusive, atomic commit, then write the head."""
+        del looks  # a file is never switched to another server
         self.require_certain()
         wait = self.wait_seconds(settles=settles)
         with self._take_turn(wait) as left, self._translate_errors(), self._take_write_lock(left):
