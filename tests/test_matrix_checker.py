@@ -74,6 +74,15 @@ APPROVED = chain(
     outcome("a", "failed"),
 )
 UNAPPROVED = APPROVED[1:]
+STOPPED = chain(
+    ("switch", {"event": "stopped"}),
+    ("switch", {"event": "resume_asked"}),
+    intent("a"),
+    outcome("a", "failed"),
+    ("switch", {"event": "resumed"}),
+    intent("b", "102"),
+    outcome("b", "failed"),
+)
 LOST = chain(intent("a"), outcome("a", "succeeded"))
 OTHER = chain(intent("b", "102"), outcome("b", "succeeded"), start=500.0)
 
@@ -121,6 +130,7 @@ VIOLATIONS: list[tuple[int, str, History]] = [
     ),
     (8, "still running", History(chain(intent("a")), [])),
     (8, "still unknown", History(chain(intent("a"), outcome("a", "unknown")), [])),
+    (9, "a began after the stop of entry 1", History(STOPPED, [])),
     (8, "ledger_unavailable", History([], [], works=[told("", "no", code="ledger_unavailable")])),
 ]
 

@@ -1,4 +1,4 @@
-"""The eight properties of the team's ledger, judged on one history. Pure; it knows no fault."""
+"""The nine properties of the team's ledger, judged on one history. Pure; it knows no fault."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Violation:
 
 
 def check(history: History) -> list[Violation]:
-    """Return every violation of the properties 1 to 8, in their order."""
+    """Return every violation of the properties 1 to 9, in their order."""
     return [
         Violation(number, text)
         for number, judge in enumerate(PROPERTIES, 1)
@@ -254,6 +254,16 @@ def settles_in_time(history: History) -> Iterator[str]:
             yield f"a fresh write was answered with {answer.code or answer.executed}"
 
 
+def stopped_means_stopped(history: History) -> Iterator[str]:
+    """9: no write begins between the stop of all writes and the second person's resume."""
+    stop = ""
+    for line in history.chain:
+        if line.kind == "switch":
+            stop = "" if line.body["event"] == "resumed" else stop or str(line.n)
+        elif line.kind == "intent" and stop and "adopted" not in line.body:
+            yield f"entry {line.n}: {line.body['intent']} began after the stop of entry {stop}"
+
+
 def _disorderly(history: History) -> Iterator[str]:
     for answer in history.answers:
         if answer.code in DISORDERLY:
@@ -269,6 +279,7 @@ PROPERTIES: tuple[Callable[[History], Iterator[str]], ...] = (
     failed_means_not_done,
     one_line_of_history,
     settles_in_time,
+    stopped_means_stopped,
 )
 
 

@@ -149,6 +149,21 @@ def late_request_under_a_wrong_clock(world: World, seeded: Sequence[str]) -> His
     return world.collect([finish_with(second, world.new_sale())])
 
 
+def writes_stopped(world: World, seeded: Sequence[str]) -> History:
+    """A person stops all writes through one replica; the other has an agreed refund, and new ones.
+
+    Two persons let them resume.
+    """
+    first, second = _begin(world, seeded)
+    agreed = preview(second, world.new_sale())
+    first.replica.stop_writes(True)
+    wait(second.replica.call(REFUND, **agreed))
+    refund(second, world.new_sale())
+    refund(first, world.new_sale())
+    second.replica.stop_writes(False)
+    return world.collect([finish_with(first, world.new_sale())], is_calm=True)
+
+
 def _has_unknown(member: Member) -> bool:
     listed = wait(member.replica.call("kartra_ledger", count=100))
     assert listed is not None
@@ -209,4 +224,5 @@ SCRIPTS: dict[str, Script] = {
     "request that arrives late": request_that_arrives_late,
     "late outcome": late_outcome,
     "late request under a wrong clock": late_request_under_a_wrong_clock,
+    "writes stopped": writes_stopped,
 }

@@ -202,6 +202,13 @@ def _own_clock() -> None:
     put(http_client, "require_agreeing_clocks", _nothing)
 
 
+def _switch_ignored() -> None:
+    """A person stopped all writes, and this replica does not look."""
+    from kartra_mcp.ledger.switch import Switch
+
+    put(Switch, "find_refusal", _nothing)
+
+
 _NO_LOCK = """
 DO $$ DECLARE
   was TEXT := pg_get_functiondef('begin_transaction'::regproc);
@@ -228,5 +235,6 @@ SEEDED: tuple[SeededFault, ...] = (
     SeededFault("late outcome ignored", _late_outcome_ignored, "late outcome"),
     SeededFault("running for ever", _never_expires, ("written", "killed")),
     SeededFault("the replica's own clock", _own_clock, "late request under a wrong clock"),
+    SeededFault("stop of writes ignored", _switch_ignored, "writes stopped"),
 )
 BY_NAME = {fault.name: fault for fault in SEEDED}
