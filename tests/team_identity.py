@@ -27,7 +27,7 @@ database: postgresql://kartra_app@127.0.0.1/kartra
 page: {{issuer: {issuer}, client_id: kartra-page, client_secret_file: /secret}}
 issuers:
   - issuer: {issuer}
-    algorithms: [{algorithms}]
+    algorithms: [{algorithms}]{more}
     roles: {{support: operator, billing: requester, heads: approver, audit: auditor, it: admin}}
 accounts:
   main:
@@ -38,8 +38,11 @@ accounts:
 """
 
 
-def make_team(issuer: str, algorithms: str = "RS256, ES256") -> TeamConfig:
-    return parse_team_file(TEAM.format(issuer=issuer, algorithms=algorithms))
+def make_team(
+    issuer: str, algorithms: str = "RS256, ES256", subject_claims: str = ""
+) -> TeamConfig:
+    more = f"\n    subject_claims: [{subject_claims}]" if subject_claims else ""
+    return parse_team_file(TEAM.format(issuer=issuer, algorithms=algorithms, more=more))
 
 
 @dataclass
@@ -64,11 +67,12 @@ class Service:
 
     identity: IdentityProvider
     algorithms: str = "RS256, ES256"
+    subject_claims: str = ""
     timeout: float = 5.0
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.config = make_team(self.identity.issuer, self.algorithms)
+        self.config = make_team(self.identity.issuer, self.algorithms, self.subject_claims)
         client = ProviderClient(self.timeout)
         self.providers = Providers.of(self.config.issuers, client, self.clock.monotonic)
         self.verifier = TokenVerifier(self.config, self.providers, self.clock.wall)

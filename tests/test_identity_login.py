@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import httpx2
 import pytest
-from team_identity import CALLBACK, Service, visit
+from team_identity import CALLBACK, MAIN, Service, visit
 
 from kartra_mcp.identity.login import Login, LoginClient
 from kartra_mcp.identity.login_exchange import LoginOptions, make_client_authentication
@@ -318,6 +318,51 @@ async def test_a_machine_that_logs_in_has_no_rights(
     identity.faults.id_claims = {"sub": "robot", "azp": "kartra-page", "gty": "client-credentials"}
     found = await log_in(client)
     assert not page_rights(replace(found.principal, roles=frozenset({"approver"})))
+
+
+@pytest.mark.parametrize(
+    ("names", "of_login", "of_token"),
+    [
+        # Entra ID: `sub` is another one for each application, `oid` is not.
+        ("oid", {"sub": "of-page", "oid": "hana-1"}, {"sub": "of-api", "oid": "hana-1"}),
+        # Okta: an access token has the login name as `sub`, and the id of the ID token as `uid`.
+        ("uid, sub", {"sub": "hana-1"}, {"sub": "hana@example.com", "uid": "hana-1"}),
+    ],
+)
+async def test_a_person_is_the_same_in_a_token_and_on_the_page(
+    identity: IdentityProvider, names: str, of_login: dict[str, Any], of_token: dict[str, Any]
+):
+    service = Service(identity, subject_claims=names)
+    identity.faults.id_claims = of_login
+    login = await log_in(service.login())
+    token = identity.access_token("hana", MAIN, claims=of_token)
+    caller = await service.verifier.verify(token, "main")
+    assert caller.key == login.principal.key
+    assert caller.subject == "hana-1"
+
+
+async def test_a_login_without_a_claim_that_names_its_user_is_refused(identity: IdentityProvider):
+    assert (
+        await refusal(Service(identity, subject_claims="oid").login())
+    ).fault is LoginFault.TOKEN
+
+
+async def test_userinfo_does_not_decide_who_logged_in(identity: IdentityProvider):
+    identity.faults.thin_id_tokens = True
+    identity.faults.userinfo = {"uid": "ida"}
+    found = await log_in(Service(identity, subject_claims="uid, sub").login())
+    assert (found.principal.subject, found.principal.claims) == ("hana", {"heads"})
+
+
+async def test_an_issuer_with_pairwise_subjects_alone_needs_another_claim(
+    identity: IdentityProvider,
+):
+    identity.faults.discovery_fields = {"subject_types_supported": ["pairwise"]}
+    with pytest.raises(IssuerUnavailable, match="subject_claims"):
+        await log_in(Service(identity).login())
+    assert await log_in(Service(identity, subject_claims="sub").login())
+    identity.faults.discovery_fields = {"subject_types_supported": ["pairwise", "public"]}
+    assert await log_in(Service(identity).login())
 
 
 async def test_an_issuer_that_is_down_makes_no_login(

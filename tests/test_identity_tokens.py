@@ -330,6 +330,16 @@ async def test_a_name_is_cleaned_bounded_and_no_address(
     assert found.name == (name or f"user {found.key[:8]}")
 
 
+@pytest.mark.parametrize("oid", [None, "", 7, "a\nb", "x" * 256])
+async def test_a_token_without_a_claim_that_names_its_user_is_refused(
+    identity: IdentityProvider, oid: object
+):
+    named = Service(identity, subject_claims="oid")
+    with pytest.raises(TokenRefused) as refused:
+        await named.verifier.verify(claims(oid=oid)(identity), "main")
+    assert refused.value.fault is TokenFault.CLAIMS
+
+
 @pytest.mark.parametrize(
     "given",
     [

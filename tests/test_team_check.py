@@ -109,6 +109,20 @@ def test_an_issuer_that_names_itself_in_another_way_fails(team: TeamPlace):
     assert "another issuer" in found["issuer"]["says"]
 
 
+def test_an_issuer_that_names_users_for_each_client_apart_fails(
+    team: TeamPlace, provider: IdentityProvider
+):
+    page = f"page: {{issuer: '{team.issuer}', client_id: kartra-page}}\n"
+    team.file.write_text(team.file.read_text() + page)
+    provider.faults.discovery_fields = {"subject_types_supported": ["pairwise"]}
+    try:
+        found = json.loads(team.run("check", "--json").stdout)["findings"]
+    finally:
+        provider.faults.discovery_fields = {}
+    (login,) = [one for one in found if one["step"] == "page"]
+    assert (login["state"], "subject_claims" in login["says"]) == ("failed", True)
+
+
 def test_the_page_names_the_callback_that_must_be_registered(team: TeamPlace):
     page = f"page: {{issuer: '{team.issuer}', client_id: kartra-page}}\n"
     team.file.write_text(team.file.read_text() + page)

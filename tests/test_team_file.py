@@ -37,6 +37,7 @@ issuers:
   - issuer: https://login.example.com/
     algorithms: [ES256, EdDSA]
     roles_claim: realm_access.roles
+    subject_claims: [uid, sub]
     roles: {support: operator, 100: requester, heads: approver}
 accounts:
   main:
@@ -80,6 +81,7 @@ def test_every_value_of_a_whole_file_is_read_as_it_is_written():
     found = parse_team_file(WHOLE)
     main, second = found.accounts.values()
     assert found.issuers[0].issuer == "https://login.example.com/"
+    assert found.issuers[0].subject_claims == ("uid", "sub")
     assert found.issuers[0].roles == {
         "support": "operator",
         "100": "requester",

@@ -20,6 +20,7 @@ class ProviderMetadata:
     Attributes:
         sends_issuer: its authorization responses carry `iss` (RFC 9207).
         token_auth_methods: ways in which a client authenticates at the token endpoint.
+        has_one_subject: a user may have one `sub` for all clients, and not one for each.
     """
 
     issuer: str
@@ -29,6 +30,7 @@ class ProviderMetadata:
     userinfo_endpoint: str = ""
     sends_issuer: bool = False
     token_auth_methods: tuple[str, ...] = (BASIC,)
+    has_one_subject: bool = True
 
 
 def parse_metadata(issuer: str, document: Mapping[str, Any]) -> ProviderMetadata:
@@ -50,6 +52,7 @@ def parse_metadata(issuer: str, document: Mapping[str, Any]) -> ProviderMetadata
         userinfo_endpoint=_read_endpoint(issuer, document, "userinfo_endpoint"),
         sends_issuer=document.get("authorization_response_iss_parameter_supported") is True,
         token_auth_methods=_read_methods(document),
+        has_one_subject=_has_one_subject(document),
     )
 
 
@@ -60,6 +63,12 @@ def _read_endpoint(issuer: str, document: Mapping[str, Any], name: str) -> str:
     if not isinstance(found, str) or not is_endpoint_of(issuer, found):
         raise IssuerUnavailable(f"{name} in its discovery document is not an https address")
     return found
+
+
+def _has_one_subject(document: Mapping[str, Any]) -> bool:
+    """Return False for an issuer that names pairwise subjects as the only ones that it has."""
+    found = document.get("subject_types_supported")
+    return not is_array(found) or "pairwise" not in found or "public" in found
 
 
 def _read_methods(document: Mapping[str, Any]) -> tuple[str, ...]:

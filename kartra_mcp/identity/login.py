@@ -34,6 +34,11 @@ from kartra_mcp.membrane.credentials import Secret
 from kartra_mcp.team.config import PageLogin
 
 _TOKENS = "its token response"
+NO_SUBJECT = (
+    "it gives a user another `sub` for each client, and subject_claims names no claim that is the "
+    "same for all"
+)
+"""Without such a claim the requester of a call could be its approver, and would not be noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +117,20 @@ class LoginClient:
         tokens = await self._redeem(provider, metadata, code, attempt)
         token, authentication = await self._verify(provider, tokens.get("id_token"), attempt)
         claims = token.claims
+        principal = self._make_principal(provider, claims)
         if metadata.userinfo_endpoint and not has_role_values(claims, provider.issuer.roles_claim):
             claims = await self._add_user_info(provider, metadata, tokens, claims)
-        principal = replace(make_principal(claims, provider.issuer), client_id="", token_id="")
+            # Who logged in is what the signed token shows, whatever is added to it.
+            added = self._make_principal(provider, claims)
+            principal = replace(added, subject=principal.subject)
         return Login(principal, authentication.auth_time, authentication.acr)
+
+    def _make_principal(self, provider: Provider, claims: Mapping[str, Any]) -> Principal:
+        try:
+            made = make_principal(claims, provider.issuer)
+        except TokenRefused as problem:
+            raise LoginRefused(LoginFault.TOKEN, problem.description) from None
+        return replace(made, client_id="", token_id="")
 
     def _provider(self) -> Provider:
         provider = self.providers.get(self.page.issuer)
@@ -127,6 +142,8 @@ class LoginClient:
         metadata = await provider.metadata()
         if not (metadata.authorization_endpoint and metadata.token_endpoint):
             raise IssuerUnavailable("its discovery document has no endpoints for a login")
+        if not metadata.has_one_subject and not provider.issuer.subject_claims:
+            raise IssuerUnavailable(NO_SUBJECT)
         return metadata
 
     async def _redeem(

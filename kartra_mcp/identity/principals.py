@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import as_dict, is_array
 from kartra_mcp.core.principal import SCOPES, Principal, make_principal_key
+from kartra_mcp.identity.refusals import TokenFault, TokenRefused
+from kartra_mcp.identity.token_rules import MAX_ID_CHARS, check_subject
 from kartra_mcp.team.config import Issuer, TeamAccount
 
 MAX_NAME_CHARS = 80
-MAX_ID_CHARS = 255
 MAX_ROLE_VALUES = 1_000
 _CLIENT_CLAIMS = ("client_id", "azp", "cid", "appid")
 """Claims of the OAuth client: RFC 9068, OpenID Connect, Okta, Entra ID."""
 
 
 def make_principal(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
-    """Return the principal of verified claims, without roles: these are of one account."""
-    subject, client = str(claims["sub"]), read_client_id(claims)
-    is_user = not _is_machine(claims, subject, client)
+    """Return the principal of verified claims, without roles: these are of one account.
+
+    Raises:
+        TokenRefused: no claim names the user as the team file wants it.
+    """
+    subject, client = find_subject(claims, issuer.subject_claims), read_client_id(claims)
+    is_user = not _is_machine(claims, str(claims["sub"]), client)
     return Principal(
         issuer=issuer.issuer,
         subject=subject,
@@ -51,6 +56,22 @@ def assign_roles(principal: Principal, issuer: Issuer, account: TeamAccount) -> 
         return None
     kept = principal.claims & {*issuer.roles, *(account.members or ())}
     return replace(principal, roles=frozenset(issuer.roles[one] for one in values), claims=kept)
+
+
+def find_subject(claims: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return the text that names a user in every token of an issuer, by the first claim there is.
+
+    A `sub` may differ between the tokens of a client and the login of the page: then one person
+    would be two, and could approve a request of their own.
+
+    Raises:
+        TokenRefused: the token has none of these claims, or one that is no name.
+    """
+    name = next((name for name in names or ("sub",) if name in claims), None)
+    if name is None:
+        raise TokenRefused(TokenFault.CLAIMS)
+    check_subject(claims, name)
+    return claims[name]
 
 
 def has_role_values(claims: Mapping[str, Any], name: str) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_number
-from kartra_mcp.identity.principals import MAX_ID_CHARS
 from kartra_mcp.identity.refusals import TokenFault, TokenRefused
 
 MAX_TOKEN_CHARS = 16 * 1024
@@ -18,6 +17,7 @@ MAX_AGE = 3_600.0
 MAX_LIFETIME = 5_400.0
 """Seconds from issue to expiry: Entra ID's longest. It is accepted only for `MAX_AGE` of them."""
 MAX_AUDIENCES = 20
+MAX_ID_CHARS = 255
 MAX_KEY_ID_CHARS = 255
 
 _TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", "application/jwt"})
@@ -83,8 +83,8 @@ def check_claims(claims: Mapping[str, Any], audiences: Collection[str], now: flo
     return min(expires, issued + MAX_AGE) + LEEWAY
 
 
-def check_subject(claims: Mapping[str, Any]) -> None:
-    subject = claims.get("sub")
+def check_subject(claims: Mapping[str, Any], name: str = "sub") -> None:
+    subject = claims.get(name)
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_ID_CHARS:
         raise TokenRefused(TokenFault.CLAIMS)
     if not subject.isprintable():

@@ -33,12 +33,17 @@ class PageLogin:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """An issuer of tokens; `roles` maps a value of the claim to a role."""
+    """An issuer of tokens; `roles` maps a value of the claim to a role.
+
+    `subject_claims`: claims that name a user, the first that a token has; () is `sub`, as long as
+    the issuer does not give each application another one.
+    """
 
     issuer: str
     algorithms: tuple[str, ...]
     roles_claim: str
     roles: Mapping[str, Role]
+    subject_claims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

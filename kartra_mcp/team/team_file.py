@@ -113,13 +113,14 @@ def _read_issuers(reader: MappingReader, faults: FaultList) -> tuple[Issuer, ...
 
 
 def _read_issuer(node: Node, place: Place, faults: FaultList) -> Issuer:
-    known = ("issuer", "algorithms", "roles_claim", "roles")
+    known = ("issuer", "algorithms", "roles_claim", "roles", "subject_claims")
     reader = MappingReader(node, place, faults, known)
     return Issuer(
         issuer=reader.checked("issuer", ISSUER),
         algorithms=_read_algorithms(reader),
         roles_claim=reader.text("roles_claim", DEFAULT_ROLES_CLAIM),
         roles=_read_roles(reader, faults),
+        subject_claims=reader.texts("subject_claims"),
     )
 
 

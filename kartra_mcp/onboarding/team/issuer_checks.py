@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kartra_mcp.identity.discovery import ProviderMetadata
+from kartra_mcp.identity.login import NO_SUBJECT
 from kartra_mcp.identity.providers import Provider, Providers
 from kartra_mcp.identity.refusals import IssuerUnavailable
 from kartra_mcp.onboarding.doctor.findings import CheckResult, failed, passed, warning
-from kartra_mcp.team.config import TeamConfig
+from kartra_mcp.team.config import Issuer, TeamConfig
 
 ISSUER, PAGE = "issuer", "page"
 
@@ -28,7 +29,8 @@ async def check_issuers(config: TeamConfig) -> AsyncIterator[CheckResult]:
         message = "Without `page`, nobody can approve an irreversible call."
         yield warning(PAGE, message, "Add page: to the team file (docs/team/file.md).")
     elif config.page.issuer in found:
-        yield _judge_login(found[config.page.issuer], config.public_url)
+        issuer = providers.by_issuer[config.page.issuer].issuer
+        yield _judge_login(found[issuer.issuer], issuer, config.public_url)
 
 
 def _unavailable(provider: Provider, problem: IssuerUnavailable) -> CheckResult:
@@ -40,9 +42,12 @@ def _unavailable(provider: Provider, problem: IssuerUnavailable) -> CheckResult:
     return failed(ISSUER, f"{name} cannot be used: {problem.reason}.", fix)
 
 
-def _judge_login(metadata: ProviderMetadata, public_url: str) -> CheckResult:
+def _judge_login(metadata: ProviderMetadata, issuer: Issuer, public_url: str) -> CheckResult:
     if not (metadata.authorization_endpoint and metadata.token_endpoint):
         message = f"{metadata.issuer} offers no login with a browser (authorization code)."
         return failed(PAGE, message, "Name an issuer for page: that does.")
+    if not metadata.has_one_subject and not issuer.subject_claims:
+        fix = "Add subject_claims: to the issuer, e.g. [oid] for Entra ID (docs/team/identity.md)."
+        return failed(PAGE, f"{metadata.issuer} cannot be used: {NO_SUBJECT}.", fix)
     callback = f"{public_url}/page/callback"
     return passed(PAGE, f"The page logs in at {metadata.issuer}; its callback is {callback}.")
