@@ -27,7 +27,7 @@ from kartra_mcp.identity.refusals import NotAMember, TokenFault, TokenRefused
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.migrations import migrate
 from kartra_mcp.sandbox.http import auth
-from kartra_mcp.service.observer import CallEvent, RequestEvent
+from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent, Sink
 from kartra_mcp.service.server import Replica, listen
 from kartra_mcp.service.timings import ServiceTimings
 from kartra_mcp.team.loading import load_team
@@ -41,7 +41,7 @@ _TEAM = """\
 public_url: https://{host}
 database: {database}
 issuers: [{{issuer: {issuer}, roles: {{support: operator}}}}]
-accounts:
+{more}accounts:
 """
 _ACCOUNT = """\
   {name}:
@@ -95,12 +95,16 @@ class Events:
 
     calls: list[CallEvent] = field(default_factory=list)
     requests: list[RequestEvent] = field(default_factory=list)
+    notices: list[NoticeEvent] = field(default_factory=list)
 
     def add_call(self, event: CallEvent) -> None:
         self.calls.append(event)
 
     def add_request(self, event: RequestEvent) -> None:
         self.requests.append(event)
+
+    def add_notice(self, event: NoticeEvent) -> None:
+        self.notices.append(event)
 
 
 @dataclass
@@ -226,6 +230,7 @@ class TeamWorld:
     sandboxes: dict[str, APISandbox] = field(default_factory=dict)
     replicas: list[RunningReplica] = field(default_factory=list)
     jobs: Any = None
+    more: str = ""
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def add_account(self, title: str, policy: str = "") -> str:
@@ -256,10 +261,14 @@ class TeamWorld:
         secret.write_text(auth.SECRET)
         secret.chmod(0o600)
         database = self.database.server.dsn(APP)
-        self.file.write_text(_TEAM.format(host=HOST, database=database, issuer=self.issuer))
+        about = {"host": HOST, "database": database, "issuer": self.issuer, "more": self.more}
+        self.file.write_text(_TEAM.format(**about))
 
-    def start_replica(self, timings: ServiceTimings | None = None, **given: str) -> RunningReplica:
-        made = self._ending.enter_context(self._running(timings or ServiceTimings(), given))
+    def start_replica(
+        self, timings: ServiceTimings | None = None, sinks: tuple[Sink, ...] = (), **given: str
+    ) -> RunningReplica:
+        serving = self._running(timings or ServiceTimings(), sinks, given)
+        made = self._ending.enter_context(serving)
         self.replicas.append(made)
         return made
 
@@ -280,7 +289,9 @@ class TeamWorld:
         self._ending.close()
 
     @contextmanager
-    def _running(self, timings: ServiceTimings, given: dict[str, str]) -> Generator[RunningReplica]:
+    def _running(
+        self, timings: ServiceTimings, sinks: tuple[Sink, ...], given: dict[str, str]
+    ) -> Generator[RunningReplica]:
         connections, events = Connections(self.database.server.dsn(APP)), Events()
         listening = listen("127.0.0.1", 0)
         ready, made = threading.Event(), list[RunningReplica]()
@@ -300,7 +311,7 @@ class TeamWorld:
                 self.people,
                 options,
                 timings,
-                (events,),
+                (events, *sinks),
                 jobs=self.jobs,
             )
             over, loop = anyio.Event(), asyncio.get_running_loop()
@@ -321,8 +332,11 @@ class TeamWorld:
 
 
 @contextmanager
-def team_world(folder: Path, database: Any, issuer: str = ISSUER) -> Generator[TeamWorld]:
-    world = TeamWorld(folder, database, issuer)
+def team_world(
+    folder: Path, database: Any, issuer: str = ISSUER, more: str = ""
+) -> Generator[TeamWorld]:
+    """Yield a world without accounts; `more` are lines of its team file."""
+    world = TeamWorld(folder, database, issuer, more=more)
     world.write_file()
     try:
         yield world

@@ -39,7 +39,7 @@ accounts:
     membrane: {{api: {api}, workspace_key: {workspace}, workspace_secret_file: secret,
       tenant_key: {tenant}, connection: {connection}}}
 anchor: {{url: {authority}, directory: anchors}}
-"""
+{more}"""
 
 
 @dataclass
@@ -59,7 +59,8 @@ class TeamPlace:
         secret.chmod(0o600)
         self.write_file()
 
-    def write_file(self, role: str = APP) -> None:
+    def write_file(self, role: str = APP, more: str = "") -> None:
+        """Write the team file; `more` are lines at its end."""
         text = TEAM.format(
             database=self.database.dsn(role),
             account=self.account,
@@ -69,6 +70,7 @@ class TeamPlace:
             tenant=auth.TENANT,
             connection=CONNECTION,
             authority=self.authority.url,
+            more=more,
         )
         self.file.write_text(text)
 

@@ -97,7 +97,8 @@ PURE = """
     server/json_prefix server/message_lines
     server/prompt_steps server/prompts
     server/resources
-    team/account_entries team/addresses team/config team/faults team/mapping_reader team/team_file
+    team/account_entries team/addresses team/config team/faults team/mapping_reader team/notice
+    team/team_file
     team/public_policy team/refund_drift team/run_log_sweep team/verification team/yaml_tree
     web/request_checks web/site web/team/addresses web/team/flash_record web/team/return_paths
     web/views/filters web/views/switch web/views/team_cards web/views/typed_value web/views/viewer
@@ -117,6 +118,7 @@ RESERVED = {
         "identity/provider_client",
         "membrane/http_transport",
         "team/timestamp_client",
+        "team/webhook",
     },
     "jwt": {"identity/signatures"},
     "rfc3161_client": {"team/timestamp_client"},

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from postgres_server import PostgresServer
-from team_place import TeamPlace, running_team_database, team_served
+from team_place import APP, TeamPlace, running_team_database, team_served
 from timestamp_authority import Authority
+from webhook_receiver import Receiver, serving_receiver
 
+from kartra_mcp.ledger.postgres.connections import Connections
+from kartra_mcp.ledger.postgres.notice_log import NoticeLog
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 from kartra_mcp.sandbox.identity.server import running_identity
 from kartra_mcp.sandbox.store.seed import CONNECTION
@@ -132,3 +136,72 @@ def test_the_page_names_the_callback_that_must_be_registered(team: TeamPlace):
         "ok",
         True,
     )
+
+
+# Notices
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with serving_receiver() as made:
+        yield made
+
+
+@pytest.fixture
+def with_notices(team: TeamPlace, receiver: Receiver) -> TeamPlace:
+    file = team.folder / "hook"
+    file.write_text(receiver.url)
+    file.chmod(0o600)
+    login = f"page: {{issuer: {team.issuer}, client_id: kartra-page}}\n"
+    team.write_file(more=login + "notify: {url_file: hook, format: slack}\n")
+    team.database.run_sql("TRUNCATE service.notices")
+    return team
+
+
+def findings(team: TeamPlace, *words: str) -> tuple[int, dict[str, dict[str, str]]]:
+    done = team.run("check", "--json", *words)
+    assert "s3cr3t" not in done.stdout + done.stderr
+    return done.returncode, {one["step"]: one for one in json.loads(done.stdout)["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "shown"),
+    [
+        ("sent", "ok", "was accepted"),
+        ("status 404", "warning", "status 404"),
+        ("", "warning", "no outcome was recorded"),
+    ],
+)
+def test_the_outcome_of_the_newest_notice_is_shown(
+    with_notices: TeamPlace, receiver: Receiver, outcome: str, state: str, shown: str
+):
+    assert findings(with_notices)[1]["notices"]["says"].startswith("No notice was sent yet")
+    log = NoticeLog(Connections(with_notices.database.dsn(APP)))
+    with closing(log.connections):
+        for number, found in ((6, "status 500"), (7, outcome)):
+            assert log.claim("main", number)
+            log.record("main", number, found)
+        assert not log.claim("main", 7)
+    status, found_ = findings(with_notices)
+    notice = found_["notices"]
+    assert (status, notice["state"]) == (0, state)
+    assert shown in notice["says"]
+    assert "request 7 of main" in notice["says"]
+    assert receiver.messages == []
+
+
+def test_a_test_notice_is_sent_on_demand(with_notices: TeamPlace, receiver: Receiver):
+    status, found = findings(with_notices, "--notify")
+    assert (status, found["test notice"]["state"]) == (0, "ok")
+    (message,) = receiver.messages
+    assert "This is a test" in message["text"]
+    receiver.status = 410
+    status, found = findings(with_notices, "--notify")
+    assert (status, found["test notice"]["state"]) == (1, "failed")
+    assert "status 410" in found["test notice"]["says"]
+
+
+def test_a_test_notice_without_a_webhook_is_refused(team: TeamPlace):
+    status, found = findings(team, "--notify")
+    assert (status, found["test notice"]["state"]) == (1, "failed")
+    assert "notices" not in found

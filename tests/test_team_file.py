@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.team.config import AnchorPlaces, ApprovalBand, WriteTimes
+from kartra_mcp.team.config import AnchorPlaces, ApprovalBand, NoticeTarget, WriteTimes
 from kartra_mcp.team.faults import TeamFileError
 from kartra_mcp.team.loading import load_team
 from kartra_mcp.team.team_file import parse_team_file
@@ -29,6 +29,7 @@ accounts:
       tenant_key: "7"
       connection: kartra
 """
+PAGE = MINIMAL + "page: {issuer: https://login.example.com, client_id: page}\n"
 WHOLE = """\
 public_url: https://kartra.example.com
 database: postgresql://kartra_app@db.example.com/kartra
@@ -52,6 +53,7 @@ accounts:
     membrane: {access_token_file: token, connection: c}
 writes: {send_seconds: 2, settle_seconds: 3, skew_seconds: 0.5}
 anchor: {every_seconds: 60, directory: anchors}
+notify: {url_file: hook, format: teams}
 """
 
 
@@ -73,6 +75,7 @@ def test_a_short_file_gets_the_defaults_of_the_contract():
     assert found.writes == WriteTimes(30, 900, 10)
     assert found.anchor is None
     assert found.page is None
+    assert found.notify is None
     assert found.issuers[0].algorithms == ("RS256",)
     assert found.issuers[0].roles_claim == "groups"
 
@@ -97,6 +100,7 @@ def test_every_value_of_a_whole_file_is_read_as_it_is_written():
     assert not second.membrane.mints_tokens
     assert found.writes == WriteTimes(2, 3, 0.5)
     assert found.anchor == AnchorPlaces(60, "", "anchors")
+    assert found.notify == NoticeTarget("", "hook", "teams")
     assert found.endpoint("second") == "https://kartra.example.com/a/second/mcp"
 
 
@@ -149,6 +153,12 @@ FAULTS = {
     "number": (MINIMAL + "writes: {send_seconds: 0}\n", 13, "from 1 to 300"),
     "number as words": (MINIMAL + "writes: {settle_seconds: 15 min}\n", 13, "a number"),
     "anchor without a place": (MINIMAL + "anchor: {every_seconds: 60}\n", 13, "Add url:"),
+    "notices without a page": (MINIMAL + "notify: {url_file: hook}\n", 13, "Add page:"),
+    "notices without an address": (PAGE + "notify: {format: slack}\n", 14, "one of the two"),
+    "two addresses of notices": (PAGE + "notify: {url: https://a.example, url_file: b}\n", 14, ""),
+    "http of notices": (PAGE + "notify: {url: http://a.example/x}\n", 14, "only on this machine"),
+    "secret in the address": (PAGE + "notify: {url: https://a.example/x?sig=1}\n", 14, "url_file"),
+    "format of notices": (PAGE + "notify: {url_file: f, format: slakc}\n", 14, "you mean slack?"),
     "token and workspace": (
         changed("      tenant_key", "      access_token_file: t\n      tenant_key"),
         11,
@@ -299,6 +309,26 @@ def test_the_database_address_comes_from_its_file(team_file: Path):
     with pytest.raises(RefusedError) as caught:
         load_team(team_file).read_database()
     assert "pw@" not in str(caught.value.as_dict())
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://hooks.example.com/x", "http://hooks.example.com/x", "https://a b", "//a.example", "x"],
+)
+def test_the_address_of_notices_comes_from_its_file(team_file: Path, address: str):
+    team_file.write_text(PAGE + "notify: {url_file: hook}\n")
+    file = team_file.parent / "hook"
+    file.write_text(address)
+    file.chmod(0o600)
+    with pytest.raises(TeamFileError) as caught:
+        load_team(team_file)
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.key) == (14, "notify.url_file")
+    assert fault.problem == "hook does not contain an https address"
+    file.write_text("https://hooks.example.com/services/T0?sig=a%20b&api=1\n")
+    found = load_team(team_file).read_webhook()
+    assert found is not None
+    assert found.reveal() == "https://hooks.example.com/services/T0?sig=a%20b&api=1"
 
 
 def test_a_policy_file_with_a_fault_refuses_the_team_file(team_file: Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -24,6 +24,7 @@ from kartra_mcp.ledger.postgres.store import PostgresStore, StoreOptions
 from kartra_mcp.membrane.limiter import LocalPace, TokenBucket
 from kartra_mcp.team.config import ApprovalBand, TeamAccount
 from kartra_mcp.team.loading import Team
+from kartra_mcp.team.notice import Notice, make_notice
 
 ACTOR = "team"
 """Actor of what no principal asked for."""
@@ -44,6 +45,19 @@ class ServiceOptions:
     given: Mapping[str, str] = field(default_factory=dict[str, str])
     timings: CallTimings = DEFAULT_TIMINGS
     durable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSeams:
+    """What the accounts of a replica share.
+
+    Attributes:
+        process: the writes of this process.
+        send_notice: takes the notice of a request that waits; None: nobody gets one.
+    """
+
+    process: RunningWrites
+    send_notice: Callable[[Notice], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +85,25 @@ def open_store(
     return PostgresStore(connections, account.name, team.make_lead_key(account), options=options)
 
 
-def make_approval(team: Team, account: TeamAccount) -> TeamApproval:
-    """Return the approvals of an account: its bands, and the address of a request on the page."""
+def make_approval(
+    team: Team, account: TeamAccount, send: Callable[[Notice], None] | None = None
+) -> TeamApproval:
+    """Return the approvals of an account: its bands, and the address of a request on the page.
+
+    `send` takes the notice of a request that waits; None: nobody gets one.
+    """
     page = f"{team.config.public_url}/page/a/{account.name}/approvals"
-    return TeamApproval(
+    made = TeamApproval(
         needed=partial(count_approvers, account.approvals),
         address=lambda number: f"{page}/{number}" if team.config.page else "",
     )
+    if send is None:
+        return made
+
+    def announce(number: int) -> None:
+        send(make_notice(account.name, account.title, number, made.address(number)))
+
+    return replace(made, announce=announce)
 
 
 def count_approvers(bands: Sequence[ApprovalBand], amount: Decimal | None) -> int:
@@ -95,7 +121,7 @@ def open_parts(
     account: TeamAccount,
     store: PostgresStore,
     connections: Connections,
-    process: RunningWrites,
+    replica: ReplicaSeams,
     options: ServiceOptions,
 ) -> AccountParts:
     """Build the shared parts of an account. Nothing is started or opened."""
@@ -106,8 +132,8 @@ def open_parts(
         own = LocalPace(TokenBucket(settings.rate))
         pace = TeamPace(SharedBucket(connections, account.name, settings.rate), own)
     results = SharedResults(connections, account.name, TTL)
-    approval = make_approval(team, account)
-    seams = TeamSeams(lambda: ledger, results, pace, process, approval)
+    approval = make_approval(team, account, replica.send_notice)
+    seams = TeamSeams(lambda: ledger, results, pace, replica.process, approval)
     timings = replace(options.timings, writes=make_write_timings(team.config.writes))
     state = StateDir(settings.state_dir)
     return build_parts(settings, state, DEFAULT_CLOCKS, seams, timings=timings)

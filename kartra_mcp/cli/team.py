@@ -54,7 +54,9 @@ def _make_parser() -> ArgumentParser:
     )
     about = "write a commented team file to edit"
     add_init(commands.add_parser("init", help=about, description=about))
-    _add(commands, "check", check, "check the file, its database, its login and its accounts")
+    about = "check the file, its database, its login and its accounts"
+    checking = _add(commands, "check", check, about)
+    checking.add_argument("--notify", action="store_true", help="send a test notice, too")
     _add(commands, "migrate", _migrate, "create or update the tables of every account")
     _add_settle(commands)
     drifting = _add(commands, "drift", drift, "compare refunds in Kartra with the ledger")

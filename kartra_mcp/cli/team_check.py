@@ -20,13 +20,18 @@ from kartra_mcp.team.timestamp_client import not_installed_error
 
 
 def check(given: Namespace, place: TeamContext) -> int:
-    """Return 0 if a service could start and write, else 1. Nothing is changed."""
+    """Return 0 if a service could start and write, else 1. Nothing is changed.
+
+    With `--notify` a test notice is sent.
+    """
     report = Report(given.json)
     report.tell(
         passed("team file", f"{place.team.file} has no fault, and its secrets can be used.")
     )
     _check_database(place.team, place.accounts, report)
     anyio.run(_check_others, place, report)
+    if given.notify:
+        anyio.run(_check_webhook, place.team, report)
     healthy = is_healthy(report.found)
     if given.json:
         print_json({"healthy": healthy, "findings": [as_dict(one) for one in report.found]})
@@ -40,6 +45,7 @@ def _check_database(team: Team, accounts: tuple[str, ...], report: Report) -> No
     try:
         from kartra_mcp.ledger.postgres.deployment import inspect_database
         from kartra_mcp.onboarding.team.database_checks import DATABASE, judge_database
+        from kartra_mcp.onboarding.team.notice_checks import judge_notices
     except ImportError as problem:
         raise not_installed_error() from problem
     address = team.read_database().reveal()
@@ -50,6 +56,8 @@ def _check_database(team: Team, accounts: tuple[str, ...], report: Report) -> No
         return
     host = urlsplit(address).hostname or "localhost"
     report.add_all(judge_database(state, is_remote=host not in LOOPBACK_HOSTS))
+    if team.config.notify is not None:
+        report.tell(judge_notices(state.notice))
 
 
 async def _check_others(place: TeamContext, report: Report) -> None:
@@ -60,3 +68,9 @@ async def _check_others(place: TeamContext, report: Report) -> None:
         report.tell(finding)
     async for finding in check_accounts(place.team, place.accounts):
         report.tell(finding)
+
+
+async def _check_webhook(team: Team, report: Report) -> None:
+    from kartra_mcp.onboarding.team.notice_checks import send_test
+
+    report.tell(await send_test(team))

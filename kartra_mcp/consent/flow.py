@@ -330,6 +330,7 @@ class ConsentFlow:
         )
         number = await run_in_thread(self.ledger.approvals.request, request)
         if intent.requester is not None:
+            self.team.announce(number)
             asked_for = await run_in_thread(self.ledger.approvals.get, number)
             given = len(asked_for.team.voters) if asked_for and asked_for.team else 0
             raise team_approval_required_error(number, shown, self.team, needed=needed, given=given)

@@ -29,6 +29,11 @@ def no_address(number: int) -> str:
     return ""
 
 
+def announce_nothing(number: int) -> None:
+    """Send no notice: nobody is named who should get one."""
+    del number
+
+
 @dataclass(frozen=True, slots=True)
 class TeamApproval:
     """Approvals of one account of a team.
@@ -37,11 +42,14 @@ class TeamApproval:
         needed: number of approvers that an amount needs; None for one that is not known.
         address: address of a request on the page, or "".
         approvers: who can approve, as the caller is told: roles, or the issuer's names of them.
+        announce: is called with the number of a request that waits, at each call for it; it
+            neither blocks nor fails.
     """
 
     needed: Callable[[Decimal | None], int] = need_one
     address: Callable[[int], str] = no_address
     approvers: tuple[str, ...] = APPROVER_ROLES
+    announce: Callable[[int], None] = announce_nothing
 
 
 def find_amount(intent: Intent) -> Decimal | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from kartra_mcp.service.observer import CallEvent, RequestEvent
+from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent
 
 EVENTS = logging.getLogger("kartra_mcp.service.events")
 _FIRST_REFUSAL = 400
@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class LogSink:
-    """Logs each call, and each request that was refused."""
+    """Logs each call, each notice, and each request that was refused."""
 
     def add_call(self, event: CallEvent) -> None:
         write_event(
@@ -57,6 +57,11 @@ class LogSink:
                 reason=event.reason,
                 milliseconds=round(event.seconds * 1000, 1),
             )
+
+    def add_notice(self, event: NoticeEvent) -> None:
+        outcome = {"reason": event.reason} if event.reason else {}
+        name = "notice_failed" if event.reason else "notice_sent"
+        write_event(name, account=event.account, number=event.number, **outcome)
 
 
 def write_event(event: str, /, **fields: Any) -> None:

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kartra_mcp.calls.running_writes import RunningWrites
-from kartra_mcp.service.observer import CallEvent, RequestEvent
+from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent
 
 NAMESPACE = "kartra_mcp"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -35,6 +35,7 @@ class ServiceMetrics:
     _seconds: Histogram = field(init=False)
     _requests: Counter = field(init=False)
     _refused: Counter = field(init=False)
+    _notices: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         of, space = self.registry, NAMESPACE
@@ -59,6 +60,13 @@ class ServiceMetrics:
         self._refused = Counter(
             "refused_requests", "Refused requests.", ("reason",), namespace=space, registry=of
         )
+        self._notices = Counter(
+            "notices",
+            "Notices of requests for approval.",
+            ("account", "outcome"),
+            namespace=space,
+            registry=of,
+        )
 
     def add_call(self, event: CallEvent) -> None:
         self._calls.labels(event.account, event.tool, event.outcome).inc()
@@ -68,6 +76,9 @@ class ServiceMetrics:
         self._requests.labels(str(event.status)).inc()
         if event.reason:
             self._refused.labels(event.reason).inc()
+
+    def add_notice(self, event: NoticeEvent) -> None:
+        self._notices.labels(event.account, "failed" if event.reason else "sent").inc()
 
     def watch(
         self, process: RunningWrites, is_ending: Callable[[], bool], figures: LedgerFigures

@@ -35,11 +35,21 @@ class RequestEvent:
     request_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class NoticeEvent:
+    """A notice of a request for approval. `reason` is why it was not delivered, or ""."""
+
+    account: str
+    number: int
+    reason: str = ""
+
+
 class Sink(Protocol):
     """A place for events: metrics, logs, traces."""
 
     def add_call(self, event: CallEvent) -> None: ...
     def add_request(self, event: RequestEvent) -> None: ...
+    def add_notice(self, event: NoticeEvent) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +77,7 @@ class ServiceObserver:
         )
         for sink in self.sinks:
             sink.add_call(event)
+
+    def note_notice(self, event: NoticeEvent) -> None:
+        for sink in self.sinks:
+            sink.add_notice(event)

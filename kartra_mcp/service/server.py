@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 
 from kartra_mcp.app.composition import AccountParts
-from kartra_mcp.app.team_service import ServiceOptions, open_parts, open_store
+from kartra_mcp.app.team_service import ReplicaSeams, ServiceOptions, open_parts, open_store
 from kartra_mcp.calls.running_writes import RunningWrites, shutting_down_error
 from kartra_mcp.core.listening import listen_tcp
 from kartra_mcp.ledger.postgres.connections import Connections
@@ -28,6 +28,7 @@ from kartra_mcp.service.accounts import AccountService
 from kartra_mcp.service.app import ServiceApp
 from kartra_mcp.service.authentication import Verifier
 from kartra_mcp.service.logs import write_event
+from kartra_mcp.service.notices import Notices
 from kartra_mcp.service.observer import ServiceObserver, Sink
 from kartra_mcp.service.readiness import Readiness
 from kartra_mcp.service.timings import ServiceTimings
@@ -85,6 +86,7 @@ class Replica:
     process: RunningWrites = field(default_factory=RunningWrites)
     stores: Mapping[str, PostgresStore] = field(init=False)
     accounts: Mapping[str, AccountService] = field(init=False)
+    notices: Notices | None = field(init=False)
     readiness: Readiness = field(init=False)
     page: Page | None = field(init=False)
     app: ServiceApp = field(init=False)
@@ -97,6 +99,7 @@ class Replica:
             for name, account in entries.items()
         }
         observer = ServiceObserver(self.sinks)
+        self.notices = Notices.of(self.team, self.connections, observer.note_notice)
         self.accounts = {
             name: AccountService(name, self._open_parts(name), observer.note_call)
             for name in entries
@@ -127,6 +130,8 @@ class Replica:
                 account.start(tasks)
             if self.page is not None:
                 tasks.start_soon(self.page.run)
+            if self.notices is not None:
+                tasks.start_soon(self.notices.run)
             if self.jobs is not None:
                 tasks.start_soon(self.jobs, self)
             tasks.start_soon(self._end, over, ending)
@@ -158,6 +163,8 @@ class Replica:
             account.close_streams()  # those that were opened meanwhile
         if self.page is not None:
             self.page.end()
+        if self.notices is not None:
+            await self.notices.end()
         ending.set()
 
     def is_ending(self) -> bool:
@@ -166,7 +173,8 @@ class Replica:
     def _open_parts(self, name: str) -> AccountParts:
         account = self.team.config.accounts[name]
         store = self.stores[name]
-        return open_parts(self.team, account, store, self.connections, self.process, self.options)
+        seams = ReplicaSeams(self.process, self.notices.add if self.notices else None)
+        return open_parts(self.team, account, store, self.connections, seams, self.options)
 
 
 def run_replica(replica: Replica, listening: socket.socket, on_ready: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ import time
 
 from opentelemetry import trace
 
-from kartra_mcp.service.observer import CallEvent, RequestEvent
+from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent
 
 
 class TraceSink:
@@ -31,3 +31,6 @@ class TraceSink:
 
     def add_request(self, event: RequestEvent) -> None:
         """Record nothing: a proxy traces requests."""
+
+    def add_notice(self, event: NoticeEvent) -> None:
+        """Record nothing: a notice belongs to no call."""

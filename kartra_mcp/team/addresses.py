@@ -46,6 +46,13 @@ def read_origin(text: str) -> str | None:
     return found.removesuffix("/")
 
 
+def is_webhook_address(text: str) -> bool:
+    """Return whether a notice may be sent to an address. It may have a query: Teams signs by it."""
+    plain, _, query = text.partition("?")
+    whole = query.isascii() and query.isprintable() and " " not in query and "#" not in query
+    return whole and read_address(plain) is not None
+
+
 def read_database(text: str) -> str | None:
     """Return the address of a PostgreSQL database that contains no password, else None."""
     return text if is_database_address(text) and ":" not in _user_part(text) else None
@@ -79,6 +86,11 @@ def _split(text: str) -> SplitResult | None:
 
 
 ADDRESS = Check("an https address (http only on this machine)", read_address)
+WEBHOOK = Check(
+    "an https address without a query (http only on this machine); put one with a secret into the"
+    " file that url_file names",
+    read_address,
+)
 ISSUER = Check(
     "the exact https address of the issuer, as its discovery document has it (http only on this"
     " machine)",

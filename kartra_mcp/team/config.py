@@ -19,6 +19,8 @@ DEFAULT_ALGORITHMS = ("RS256",)
 DEFAULT_ROLES_CLAIM = "groups"
 DEFAULT_MAX_AGE = 300
 DEFAULT_APPROVERS = 1
+NOTICE_FORMATS = ("json", "slack", "teams")
+"""Forms of a notice; the first is the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,18 @@ class AnchorPlaces:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeTarget:
+    """Webhook to which requests for approval are announced; `url` or `url_file` is set.
+
+    `format`: one of `NOTICE_FORMATS`.
+    """
+
+    url: str = ""
+    url_file: str = ""
+    format: str = NOTICE_FORMATS[0]
+
+
+@dataclass(frozen=True, slots=True)
 class TeamConfig:
     """A whole team file. `database` and `database_file`: one of them is set.
 
@@ -128,6 +142,7 @@ class TeamConfig:
     page: PageLogin | None = None
     writes: WriteTimes = field(default_factory=WriteTimes)
     anchor: AnchorPlaces | None = None
+    notify: NoticeTarget | None = None
     lines: Mapping[str, int] = field(default_factory=dict[str, int], repr=False, compare=False)
 
     def endpoint(self, account: str) -> str:

@@ -12,13 +12,14 @@ from kartra_mcp.core.files import read_small_text
 from kartra_mcp.membrane.credentials import Secret
 from kartra_mcp.options import TEAM_VARIABLE
 from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
-from kartra_mcp.team.addresses import is_database_address
+from kartra_mcp.team.addresses import is_database_address, is_webhook_address
 from kartra_mcp.team.config import TeamAccount, TeamConfig
 from kartra_mcp.team.faults import Fault, TeamFileError, quote
 from kartra_mcp.team.secret_files import find_secret_fault, read_secret
 from kartra_mcp.team.team_file import parse_team_file
 
 MAX_BYTES = 256 * 1024
+_WEBHOOK = "notify.url_file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ class Team:
                 "Write postgresql://USER:PASSWORD@HOST/NAME as its only line.",
             )
         return found
+
+    def read_webhook(self) -> Secret | None:
+        """Return the address to which notices are sent, or None; it may contain a secret."""
+        target = self.config.notify
+        if target is None:
+            return None
+        return self.read_secret(target.url_file) if target.url_file else Secret(target.url)
 
     def make_lead_key(self, account: TeamAccount) -> bytes:
         """Return the key by which the addresses of an account's leads are hashed.
@@ -117,6 +125,9 @@ def _iter_secret_faults(folder: Path, config: TeamConfig) -> Iterator[Fault]:
         if found is not None:
             problem, mend = found
             yield Fault(config.lines.get(key, 1), key, f"{quote(name)} {problem}", mend)
+        elif key == _WEBHOOK and not is_webhook_address(read_secret(folder / name).reveal()):
+            problem = f"{quote(name)} does not contain an https address"
+            yield Fault(config.lines.get(key, 1), key, problem, "Write the webhook's address there")
 
 
 def _iter_secrets(config: TeamConfig) -> Iterator[tuple[str, str]]:
@@ -124,6 +135,8 @@ def _iter_secrets(config: TeamConfig) -> Iterator[tuple[str, str]]:
     named = {"database_file": config.database_file, "lead_key_file": config.lead_key_file}
     if config.page is not None:
         named["page.client_secret_file"] = config.page.client_secret_file
+    if config.notify is not None:
+        named[_WEBHOOK] = config.notify.url_file
     for account in config.accounts.values():
         place = f"accounts.{account.name}.membrane"
         named[f"{place}.workspace_secret_file"] = account.membrane.workspace_secret_file

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 
 from kartra_mcp.core.principal import ROLES, is_role
 from kartra_mcp.team.account_entries import parse_accounts
-from kartra_mcp.team.addresses import ADDRESS, DATABASE, ISSUER, ORIGIN
+from kartra_mcp.team.addresses import ADDRESS, DATABASE, ISSUER, ORIGIN, WEBHOOK
 from kartra_mcp.team.config import (
     ALGORITHMS,
     DEFAULT_ALGORITHMS,
     DEFAULT_MAX_AGE,
     DEFAULT_ROLES_CLAIM,
+    NOTICE_FORMATS,
     AnchorPlaces,
     Issuer,
+    NoticeTarget,
     PageLogin,
     Role,
     TeamConfig,
@@ -29,7 +31,7 @@ from kartra_mcp.team.yaml_tree import Node, parse_yaml
 _DAY = 86_400
 _KEYS = (
     *("public_url", "database", "database_file", "lead_key_file", "page", "issuers", "accounts"),
-    *("writes", "anchor"),
+    *("writes", "anchor", "notify"),
 )
 
 
@@ -65,6 +67,7 @@ def _read_config(reader: MappingReader, faults: FaultList) -> TeamConfig:
         accounts=parse_accounts(reader, faults, public_url),
         writes=_read_writes(reader, faults),
         anchor=_read_anchor(reader, faults),
+        notify=_read_notify(reader, faults),
         lines=faults.lines,
     )
 
@@ -181,3 +184,22 @@ def _read_anchor(reader: MappingReader, faults: FaultList) -> AnchorPlaces | Non
         anchor.fault("root_certificate", "is there without url", "Add url:, or remove it")
     root = anchor.text("root_certificate", "")
     return AnchorPlaces(every, url, anchor.text("directory", ""), root)
+
+
+def _read_notify(reader: MappingReader, faults: FaultList) -> NoticeTarget | None:
+    node = reader.get("notify")
+    if node is None:
+        return None
+    notify = MappingReader(node, reader.locate("notify"), faults, ("url", "url_file", "format"))
+    if not reader.has("page"):
+        reader.fault("notify", "is there without page: a notice links to it", "Add page:")
+    if notify.has("url") == notify.has("url_file"):
+        problem = "both are there" if notify.has("url") else "is missing"
+        notify.fault("", f"url or url_file: {problem}", "Write one of the two")
+    format_ = notify.text("format", NOTICE_FORMATS[0])
+    if format_ and format_ not in NOTICE_FORMATS:
+        notify.fault(
+            "format", f"{quote(format_)} is not a format", suggest(format_, NOTICE_FORMATS)
+        )
+    url = notify.checked("url", WEBHOOK) if notify.has("url") else ""
+    return NoticeTarget(url, notify.text("url_file", ""), format_)

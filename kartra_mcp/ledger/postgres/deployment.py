@@ -36,6 +36,15 @@ _RIGHTS = """
 SELECT r AS forbidden FROM unnest(%(rights)s::text[]) r
 WHERE has_table_privilege(to_regclass(%(schema)s || '.lines'), r)
 """
+_CAN_READ_NOTICES = """
+SELECT COALESCE((SELECT has_schema_privilege(n.oid, 'USAGE') FROM pg_namespace n
+    WHERE n.oid = to_regnamespace('service')), false)
+  AND COALESCE(has_table_privilege(to_regclass('service.notices'), 'SELECT'), false) AS found
+"""
+_NEWEST_NOTICE = (
+    "SELECT account, number, extract(epoch FROM at)::float8 AS at, outcome"
+    " FROM service.notices ORDER BY at DESC LIMIT 1"
+)
 _VERSION = "SELECT max(number) AS found, max(oldest_program) AS oldest FROM {}.schema_version"
 
 
@@ -57,6 +66,16 @@ class LedgerState:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeState:
+    """The newest notice of a request for approval; `outcome` as `NoticeLog` records it."""
+
+    account: str
+    number: int
+    at: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseState:
     """A database as the role of the service sees it.
 
@@ -70,6 +89,7 @@ class DatabaseState:
         clock_ahead: seconds by which its clock is certainly ahead of this machine's; negative if
             it is behind, 0 if it may agree.
         ledgers: by account.
+        notice: the newest one; None: there is none, or its table cannot be read.
     """
 
     version: str
@@ -81,6 +101,7 @@ class DatabaseState:
     encrypted: bool
     clock_ahead: float
     ledgers: Mapping[str, LedgerState] = field(default_factory=dict[str, LedgerState])
+    notice: NoticeState | None = None
 
 
 def inspect_database(conninfo: str, accounts: Sequence[str]) -> DatabaseState:
@@ -114,6 +135,7 @@ def _inspect(conninfo: str, accounts: Sequence[str]) -> DatabaseState:
             encrypted=server["encrypted"],
             clock_ahead=_certain_difference(server["clock"], before, after),
             ledgers={name: _inspect_ledger(connection, name) for name in accounts},
+            notice=_find_notice(connection),
         )
 
 
@@ -137,6 +159,13 @@ def _inspect_ledger(connection: psycopg.Connection[dict[str, Any]], account: str
         forbidden=tuple(row["forbidden"] for row in rights),
         owns=found["owns"],
     )
+
+
+def _find_notice(connection: psycopg.Connection[dict[str, Any]]) -> NoticeState | None:
+    if not _fetch(connection, _CAN_READ_NOTICES)["found"]:
+        return None
+    row = connection.execute(_NEWEST_NOTICE).fetchone()
+    return None if row is None else NoticeState(**row)
 
 
 def _fetch(connection: psycopg.Connection[dict[str, Any]], statement: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ _SERVICE_RIGHTS = {
     "SELECT": ("schema_version",),
     "SELECT, INSERT, UPDATE": ("jobs",),
     "SELECT, INSERT, DELETE": ("logins",),
-    "SELECT, INSERT, UPDATE, DELETE": ("sessions",),
+    "SELECT, INSERT, UPDATE, DELETE": ("sessions", "notices"),
 }
 
 
