@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
+from loopback_app import HOST, running_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -35,7 +33,6 @@ from clients.model_apis import (
     Tool,
 )
 
-HOST = "127.0.0.1"
 APIS: dict[str, Api] = {
     "/v1/messages": Messages(),
     "/v1/chat/completions": Completions(),
@@ -167,16 +164,8 @@ def line(event: Event) -> str:
 @contextmanager
 def serving(model: Model) -> Generator[str]:
     """Start the stand-in on a free port of loopback; yield its address."""
-    with socket.create_server((HOST, 0)) as listening:
-        config = uvicorn.Config(model.app(), log_level="error", http="h11")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://{HOST}:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with running_app(model.app()) as port:
+        yield f"http://{HOST}:{port}"
 
 
 @dataclass(frozen=True)
