@@ -79,10 +79,10 @@ inspector: $(VENV)/ready ## Let the official MCP inspector list and call the too
 vendor: $(VENV)/ready ## Let the vendor's own JavaScript client judge the sandbox over HTTP (needs npm)
 	@$(PY) tools/vendor.py "$(VENDOR)"
 
-clients: $(VENV)/ready ## Drive real clients and write docs/clients (CLIENTS="mcp-2 ts-v1" for some; SMOKE=1)
+clients: $(VENV)/ready-dev ## Drive real clients and write docs/clients (CLIENTS="mcp-2 ts-v1" for some; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m clients $(if $(SMOKE),--smoke,$(CLIENTS))
 
-conformance: $(VENV)/ready ## Let the official conformance suite judge it (needs npm; SMOKE=1: one revision)
+conformance: $(VENV)/ready-dev ## Let the official conformance suite judge server and team service (needs npm; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke)
 
 identity: $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provider (needs npm)

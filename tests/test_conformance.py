@@ -1,8 +1,10 @@
 """The judge of `make conformance`, and what the suite found wrong in the server."""
 
+from dataclasses import replace
+
 import mcp_types as types
 import pytest
-from conformance import verdict
+from conformance import service, verdict
 from harness import both_eras, connect
 from mcp.shared.exceptions import MCPError
 
@@ -26,6 +28,7 @@ Run and reported, but never scored:
 GOOD = [{"id": "a", "status": "SUCCESS"}, {"id": "b", "status": "INFO"}]
 WARNED = [*GOOD, {"id": "c", "status": "WARNING", "errorMessage": "it should"}]
 BAD = [*GOOD, {"id": "c", "status": "FAILURE", "errorMessage": "it must"}]
+WORSE = [{"id": "d", "status": "FAILURE", "errorMessage": "it must, too"}]
 SKIPPED = [{"id": "a", "status": "SKIPPED"}]
 
 
@@ -63,6 +66,57 @@ def test_only_a_scored_scenario_that_ran_and_succeeded_passes(checks, exit_code,
 
 def test_a_set_without_scenarios_does_not_pass():
     assert not outcome({}, scored=()).passed
+
+
+REASON = "the service has none"
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected", "failed", "stale"),
+    [
+        ({"ping": BAD, "tools-list": GOOD}, ["ping:c"], [], []),
+        ({"ping": BAD, "tools-list": GOOD}, ["ping"], [], []),
+        ({"ping": BAD, "tools-list": GOOD}, ["ping:d"], ["ping"], ["ping:d"]),
+        ({"ping": BAD, "tools-list": BAD}, ["ping:c"], ["tools-list"], []),
+        ({"ping": [*BAD, *WORSE], "tools-list": GOOD}, ["ping:c"], ["ping"], []),
+        ({"ping": GOOD, "tools-list": GOOD}, ["ping:c"], [], ["ping:c"]),
+        ({"ping": GOOD, "tools-list": GOOD}, ["ping"], ["ping"], ["ping"]),
+        ({"tools-list": GOOD}, ["ping:c"], ["ping"], ["ping:c"]),
+        ({"ping": [], "tools-list": GOOD}, ["ping:c"], ["ping"], ["ping:c"]),
+        ({"ping": SKIPPED, "tools-list": GOOD}, ["ping"], [], []),
+    ],
+)
+def test_an_expected_failure_is_one_only_as_long_as_it_happens(checks, expected, failed, stale):
+    judged = replace(outcome(checks, 1), expected=dict.fromkeys(expected, REASON))
+
+    assert (judged.failed, judged.stale) == (failed, stale)
+    assert judged.passed == (not failed and not stale)
+
+
+def test_the_report_counts_an_expected_failure_as_no_pass_and_names_its_reason():
+    judged = replace(outcome({"ping": BAD, "tools-list": GOOD}, 1), expected={"ping:c": REASON})
+
+    lines = "\n".join(verdict.report(judged))
+
+    assert "1 of 2 scored scenarios pass" in lines
+    assert f"expected to fail, 1 ({REASON}): ping" in lines
+    assert "FAILS" not in lines
+
+
+def test_the_report_names_an_expected_failure_that_does_not_happen():
+    judged = replace(outcome({"ping": GOOD, "tools-list": GOOD}), expected={"ping:c": REASON})
+
+    assert "FAILS: ping:c is expected to fail, and does not" in "\n".join(verdict.report(judged))
+
+
+@pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
+def test_with_fixtures_the_service_fails_only_what_needs_a_session(revision):
+    """Every other expected failure of the shipped service is a lack of fixtures."""
+    shipped = service.read_expected(service.SHIPPED, revision)
+    fixtures = service.read_expected(service.FIXTURES, revision)
+
+    assert fixtures.keys() < shipped.keys()
+    assert all("stateless" in reason for reason in fixtures.values())
 
 
 def test_the_report_names_failures_warnings_and_what_is_not_scored_with_the_reason():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
 
@@ -18,14 +18,18 @@ _FOLDER = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 
 NOT_HERE = {
     "tasks-*": "the server has no tasks: a call ends in its own request",
-    "server-sse-polling": "no stream is resumed: the server is shipped for stdio alone",
+    "server-sse-polling": "no stream is resumed: over HTTP the service is stateless",
 }
 """Scenarios, as patterns, of features that the server does not have, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of one set of scenarios; `unscored` has the suite's reason by scenario."""
+    """Result of one set of scenarios.
+
+    `unscored` has the suite's reason by scenario; `expected` has ours by the failure, which is a
+    `scenario` or a `scenario:check`.
+    """
 
     name: str
     scored: tuple[str, ...]
@@ -33,14 +37,41 @@ class Outcome:
     checks: Mapping[str, Checks]
     exit_code: int
     seconds: float
+    expected: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def failed(self) -> list[str]:
-        return [scenario for scenario in self.scored if not passes(self.checks.get(scenario, []))]
+        """Scored scenarios that do not pass, but for expected failures."""
+        return [one for one in self.scored if not self._is_as_expected(one)]
+
+    @property
+    def failed_as_expected(self) -> list[str]:
+        found = (one for one in self.scored if not passes(self.checks.get(one, [])))
+        return [one for one in found if self._is_as_expected(one)]
+
+    @property
+    def stale(self) -> list[str]:
+        """Expected failures that did not happen: their entries have to go."""
+        return [one for one in self.expected if not self._happened(one)]
 
     @property
     def passed(self) -> bool:
-        return bool(self.scored) and not self.failed and self.exit_code == 0
+        fits = self.exit_code == 0 or bool(self.failed_as_expected)
+        return bool(self.scored) and not self.failed and not self.stale and fits
+
+    def _is_as_expected(self, scenario: str) -> bool:
+        checks = self.checks.get(scenario, [])
+        if scenario in self.expected:
+            return not passes(checks)
+        named = {f"{scenario}:{one['id']}" for one in checks if one["status"] == "FAILURE"}
+        return passes(checks) if not named else named <= self.expected.keys()
+
+    def _happened(self, failure: str) -> bool:
+        scenario, _, check = failure.partition(":")
+        checks = self.checks.get(scenario, [])
+        if not check:
+            return bool(checks) and not passes(checks)
+        return any(one["id"] == check and one["status"] == "FAILURE" for one in checks)
 
 
 def passes(checks: Checks) -> bool:
@@ -79,7 +110,7 @@ def announced(printed: str) -> tuple[str, ...]:
 
 def report(outcome: Outcome) -> list[str]:
     """Format the count, every failure, every warning, and unscored failures."""
-    passed = len(outcome.scored) - len(outcome.failed)
+    passed = len(outcome.scored) - len(outcome.failed) - len(outcome.failed_as_expected)
     checks = [check for name in outcome.scored for check in outcome.checks.get(name, [])]
     succeeded = sum(check["status"] == "SUCCESS" for check in checks)
     counted = f"{passed} of {len(outcome.scored)} scored scenarios pass"
@@ -89,9 +120,20 @@ def report(outcome: Outcome) -> list[str]:
     for name in outcome.scored:
         warned = _told(outcome.checks.get(name, []), {"WARNING"})
         lines += [f"  warning: {name}", *warned] if warned else []
-    if not outcome.passed and not outcome.failed:
+    lines += [f"  FAILS: {one} is expected to fail, and does not" for one in outcome.stale]
+    if not outcome.passed and not outcome.failed and not outcome.stale:
         lines.append(f"  FAILS: the suite ended with {outcome.exit_code}")
-    return lines + list(_unscored(outcome))
+    return [*lines, *_expected(outcome), *_unscored(outcome)]
+
+
+def _expected(outcome: Outcome) -> Iterable[str]:
+    """Format the scenarios that fail as expected, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for failure, reason in outcome.expected.items():
+        by_reason.setdefault(reason, []).append(failure.partition(":")[0])
+    for reason, names in by_reason.items():
+        unique = dict.fromkeys(name for name in names if name in outcome.failed_as_expected)
+        yield f"  expected to fail, {len(unique)} ({reason}): {', '.join(unique)}"
 
 
 def _told(checks: Checks, statuses: set[str]) -> list[str]:
