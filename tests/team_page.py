@@ -210,8 +210,10 @@ class Backend:
         raise AssertionError(intent)
 
 
-def make_config(public_url: str, issuer: str, places: Mapping[str, TeamPlace]) -> TeamConfig:
-    members = {"main": tuple(name for name in ROLES if name != "others"), "second": ("others",)}
+def make_config(
+    public_url: str, issuer: str, places: Mapping[str, TeamPlace], second: tuple[str, ...]
+) -> TeamConfig:
+    members = {"main": tuple(name for name in ROLES if name != "others"), "second": second}
     accounts = {
         name: TeamAccount(name, f"The {name} shop", (), MembraneAccess(), members[name])
         for name in places
@@ -232,8 +234,12 @@ def serving_team(
     limits: Limits = Limits(),  # noqa: B008  immutable
     *,
     replicas: int = 1,
+    second: tuple[str, ...] = ("others",),
 ) -> Generator[ServedTeam]:
-    """Serve the page of two accounts on the loopback interface, at the address of one replica."""
+    """Serve the page of two accounts on the loopback interface, at the address of one replica.
+
+    `second` are the groups whose people are members of the second account.
+    """
     places = {"main": database.make_empty(), "second": database.make_account()}
     clock, store = Clock(time.time), make_store(database)
     with ExitStack() as kept:
@@ -243,7 +249,7 @@ def serving_team(
         ]
         ports = [one.getsockname()[1] for one in listening]
         public_url, issuer.clock = f"http://127.0.0.1:{ports[0]}", clock
-        config = make_config(public_url, issuer.address, places)
+        config = make_config(public_url, issuer.address, places, second)
         made = [{name: place.open() for name, place in places.items()} for _ in ports]
         for one, ledgers in zip(listening, made, strict=True):
             page = _make_page(config, ledgers, store, clock, limits)

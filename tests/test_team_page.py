@@ -7,6 +7,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
+from ledger_stores import ACCOUNT
 from page_html import Parsed, read
 from team_page import PEOPLE, ServedTeam, serving_team
 
@@ -232,6 +233,40 @@ def test_to_resume_needs_a_fresh_login_and_to_stop_does_not(team):
     stop = team.ledgers["main"].switch.find_stop()
     assert stop is not None
     assert stop.resume is None
+
+
+def test_a_stop_of_all_accounts_passes_over_one_whose_ledger_fails(team_database):
+    with serving_team(team_database, second=("it",)) as team:
+        first, other = team.ledgers["main"], team.ledgers["second"]
+        ian, sql = team.login("ian"), team_database.server.run_sql
+        sql(f"ALTER SCHEMA ledger_{ACCOUNT} RENAME TO hidden")
+        try:
+            told = said(ian, ian.post("/page/writes/stop", reason="audit"))
+        finally:
+            sql(f"ALTER SCHEMA hidden RENAME TO ledger_{ACCOUNT}")
+        assert (runs(first), runs(other)) == (True, False)
+    assert "stopped on every replica: The second shop" in told
+    assert "Not stopped: The main shop" in told
+
+
+# Verification
+
+
+def test_a_verification_is_shown_once_to_who_asked_for_it_on_any_replica(team):
+    hana, aude = team.login("hana"), team.login("aude")
+    reply = hana.post("/page/a/main/chain")
+    assert "Intact." not in aude.get("/page/a/main/status").text
+    assert "Intact." in hana.at(1).after(reply).text
+    assert "Intact." not in hana.get("/page/a/main/status").text
+
+
+def test_a_verification_of_an_intact_ledger_names_why_it_refuses_writes(team, team_database):
+    schema = f"ledger_{team.ledgers['second'].identify('')}"
+    team_database.server.run_sql(f"UPDATE {schema}.meta SET value = '1/1'")
+    olga = team.login("olga")
+    page = Parsed(olga.after(olga.post("/page/a/second/chain")).text)
+    result = page.found("div", id="chain-result")[0][1]
+    assert result.startswith("Intact, but writes are refused: the ledger's database was switched")
 
 
 def test_an_admin_stops_all_accounts_of_his_own_alone(team):

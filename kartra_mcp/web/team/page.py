@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.principal import Principal
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.core.timings import Clock
@@ -29,9 +30,8 @@ from kartra_mcp.web.team.gate import TeamGate, TeamSession
 from kartra_mcp.web.team.login import TeamLogin
 from kartra_mcp.web.team.records import PageStore
 from kartra_mcp.web.team.return_paths import AGAIN, CALLBACK, LOGIN, LOGOUT, ROOT
-from kartra_mcp.web.team.switching import read_stop_reason
+from kartra_mcp.web.team.switching import describe_stops, read_stop_reason
 from kartra_mcp.web.timings import PageTimings
-from kartra_mcp.web.views.flash import FlashMessage
 from kartra_mcp.web.views.place import STATIC
 from kartra_mcp.web.views.plain_pages import PlainPages
 
@@ -128,7 +128,7 @@ class _Root:
             session.csrf,
             self.viewers.list_accounts(self.accounts, login),
             stops=[pages.account.config.title for pages, _ in self._list_administered(login)],
-            notice=session.pop_notice().text,
+            notice=session.pop_notice(),
         )
         return HTMLResponse(page)
 
@@ -138,11 +138,16 @@ class _Root:
         if not administered:
             raise forbidden_error()
         reason = read_stop_reason(get_form(request))
+        stopped, failed = list[str](), list[str]()
         for pages, principal in administered:
-            await run_in_thread(pages.account.ledger.switch.stop, principal, reason)
-        titles = ", ".join(pages.account.config.title for pages, _ in administered)
-        notice = FlashMessage(f"Writes are stopped on every replica: {titles}.")
-        get_session(request).notice = notice
+            title = pages.account.config.title
+            try:
+                await run_in_thread(pages.account.ledger.switch.stop, principal, reason)
+            except KartraMCPError as problem:  # the other accounts must be stopped all the same
+                failed.append(f"{title}: {problem.message}")
+            else:
+                stopped.append(title)
+        get_session(request).notice = describe_stops(stopped, failed)
         return RedirectResponse(ROOT, HTTPStatus.SEE_OTHER)
 
     def _list_administered(self, login: Login) -> list[tuple[AccountPages, Principal]]:

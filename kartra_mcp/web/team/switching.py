@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -29,6 +29,15 @@ NO_REASON = "no reason given"
 
 def read_stop_reason(form: Mapping[str, str]) -> str:
     return form.get("reason", "").strip() or NO_REASON
+
+
+def describe_stops(stopped: Sequence[str], failed: Sequence[str]) -> FlashMessage:
+    """Describe a stop of several accounts: those that were stopped, and those that were not."""
+    done = f"Writes are stopped on every replica: {', '.join(stopped)}. " if stopped else ""
+    if not failed:
+        return FlashMessage(done.strip())
+    mend = "Set KARTRA_MCP_WRITES=off on every replica, or try again."
+    return FlashMessage(f"{done}Not stopped: {' '.join(failed)} {mend}", doubtful=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 from kartra_mcp.web.views.place import STATIC
 from kartra_mcp.web.views.templating import render
 
@@ -54,7 +55,7 @@ class PlainPages:
         accounts: Sequence[tuple[str, str]],
         *,
         stops: Sequence[str] = (),
-        notice: str = "",
+        notice: FlashMessage = NO_MESSAGE,
     ) -> str:
         """Render the choice of an account.
 
