@@ -15,10 +15,9 @@ from kartra_mcp.consent.decisions import ApprovalDecision
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import VerificationReport
 from kartra_mcp.web.backend import Backend
 from kartra_mcp.web.deciders import Decider, FreshLoginRequiredError
-from kartra_mcp.web.sessions import Refusal, Session
+from kartra_mcp.web.sessions import Refusal, Session, Verified
 from kartra_mcp.web.views.flash import (
     FlashMessage,
     cancel_message,
@@ -35,8 +34,7 @@ _MAX_DIGITS = 9
 class Actions:
     """Handlers of the POST routes; every form carries the session's anti-forgery token.
 
-    `root` is the path of the account's pages, `again` that of a fresh login. `verified` is the
-    newest verification; it is shown once, because the chain may be broken a moment later.
+    `root` is the path of the account's pages, `again` that of a fresh login.
     """
 
     ledger: Ledger
@@ -44,7 +42,6 @@ class Actions:
     decider: Decider
     root: str = ""
     again: str = ""
-    verified: VerificationReport | None = None
 
     async def decide(self, request: Request) -> Response:
         """Approve or decline. After an error the form keeps the reason."""
@@ -77,10 +74,11 @@ class Actions:
         get_session(request).notice = notice
         return self.bulk_path(bulk)
 
-    async def verify(self, _: Request) -> Response:
+    async def verify(self, request: Request) -> Response:
         """Verify the hash chain of the whole ledger."""
-        self.verified = await run_in_thread(self.ledger.verify)
-        return RedirectResponse(f"{self.root}/status", HTTPStatus.SEE_OTHER)
+        report = await run_in_thread(self.ledger.verify)
+        get_session(request).verified = Verified(self.status_page, report)
+        return RedirectResponse(self.status_page, HTTPStatus.SEE_OTHER)
 
     async def _redirect_after(
         self, request: Request, work: Callable[[int, Mapping[str, str], Viewer], FlashMessage]
@@ -108,9 +106,9 @@ class Actions:
         path = f"{self.root}/bulk/{quote(bulk, safe='')}"
         return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
-    def pop_verified(self) -> VerificationReport | None:
-        found, self.verified = self.verified, None
-        return found
+    @property
+    def status_page(self) -> str:
+        return f"{self.root}/status"
 
     def _decide(self, number: int, form: Mapping[str, str], viewer: Viewer) -> FlashMessage:
         choice = form.get("decision")

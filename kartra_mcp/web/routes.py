@@ -177,8 +177,8 @@ class Routes:
 
     async def _status_page(self, request: Request) -> Response:
         status = await self.backend.get_status()
-        chain = self.actions.pop_verified()
-        refusal = get_session(request).pop_refusal(f"{self.actions.root}/status")
+        session, own = get_session(request), self.actions.status_page
+        chain, refusal = session.pop_verified(own), session.pop_refusal(own)
         shown = page_context(request, refusal)
         page = await run_in_thread(self.views.render_status, status, shown, chain)
         return HTMLResponse(page)

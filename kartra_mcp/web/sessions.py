@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from kartra_mcp.app.page_discovery import token_expiry
 from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.ledger.records import VerificationReport
 from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 
 MAX_SESSIONS = 32
@@ -29,13 +30,24 @@ class Refusal:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Result of a verification of the ledger, shown by `page` on its next load.
+
+    It is shown once, because the chain may be broken a moment later.
+    """
+
+    page: str
+    report: VerificationReport
+
+
 class Streams(list[object]):
     """Open event streams of a session, the oldest first; one that is removed ends."""
 
 
 @dataclass(slots=True)
 class Session:
-    """Session of one browser. `notice` and `refusal` are shown once.
+    """Session of one browser. `notice`, `refusal` and `verified` are shown once.
 
     `csrf` is the anti-forgery token in its forms; `until` is the expiry time.
     """
@@ -44,6 +56,7 @@ class Session:
     until: float
     notice: FlashMessage = NO_MESSAGE
     refusal: Refusal | None = None
+    verified: Verified | None = None
     streams: Streams = field(default_factory=Streams)
 
     def pop_notice(self) -> FlashMessage:
@@ -56,6 +69,13 @@ class Session:
             return None
         refusal, self.refusal = self.refusal, None
         return refusal
+
+    def pop_verified(self, page: str) -> VerificationReport | None:
+        """Return and clear the verification that belongs to this page."""
+        if self.verified is None or self.verified.page != page:
+            return None
+        verified, self.verified = self.verified, None
+        return verified.report
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ class TeamGate:
 
     async def save(self, session: Session) -> None:
         assert isinstance(session, TeamSession)  # noqa: S101  made by `find`
-        flash = dump_flash(session.notice, session.refusal)
+        flash = dump_flash(session)
         if flash != session.stored.flash:
             await run_in_thread(self.store.set_flash, session.stored.key, flash)
 
@@ -103,10 +103,12 @@ class TeamGate:
         return stored
 
     def _make_session(self, cookie: str, stored: StoredSession) -> TeamSession:
-        notice, refusal = parse_flash(stored.flash)
+        notice, refusal, verified = parse_flash(stored.flash)
         streams = self._streams.setdefault(stored.key, Streams())
         until = stored.opened_at + SESSION_SECONDS
-        return TeamSession(_make_csrf(cookie), until, notice, refusal, streams, stored=stored)
+        return TeamSession(
+            _make_csrf(cookie), until, notice, refusal, verified, streams, stored=stored
+        )
 
 
 def _make_csrf(cookie: str) -> str:
