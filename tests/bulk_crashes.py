@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 from crash_scenarios import LATEST, PATIENCE, SETTLED, APIHouse, House
-from fault_server import BULK_STEPS, IN_ITS_TIME, POINTS
+from fault_server import BULK_STEPS, GO_ON, IN_ITS_TIME, POINTS, WAITS
 from harness import ERAS, Answer, call
 from mcp import Client
 from polling import gone, until
@@ -42,7 +42,11 @@ MAX_CALLS = 200
 
 @dataclass(frozen=True)
 class Strike:
-    """One kill: at the `nth` time that a point is reached; `beside`: another server runs too."""
+    """One kill: at the `nth` time that a point is reached.
+
+    `beside`: another server continues the same run. It runs one item at least, and what is left
+    once this server has ended: however fast it is, it leaves items to reach the point with.
+    """
 
     point: str
     nth: int = 1
@@ -107,6 +111,7 @@ async def tell_bulk(house: BulkHouse, story: BulkStory) -> None:
     for lead, (how, seconds) in story.plans.items():
         house.plan(lead, how, seconds)
     for strike in story.strikes:
+        (house.folder / GO_ON).unlink(missing_ok=True)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_strike, house, story, strike, dice)
             if strike.beside and story.bulk_id:
@@ -122,11 +127,23 @@ async def _strike(house: BulkHouse, story: BulkStory, strike: Strike, dice: rand
     fault = (strike.point, str(strike.nth), str(strike.delay))
     with suppress(Exception):
         async with house.server(dice.choice(ERAS), "preview", *fault) as client:
+            await _ask(client, story)
+            _go_on(house, story, strike)  # with this call's time over, or nothing left for it
             await _finish(client, story, house)
+    _go_on(house, story, strike)
+
+
+def _go_on(house: BulkHouse, story: BulkStory, strike: Strike) -> None:
+    """Let the server beside go on, and after the last strike the programs that wait."""
+    (house.folder / GO_ON).touch()
+    if strike is story.strikes[-1]:
+        for lead, (how, _) in story.plans.items():
+            if how == "gated":
+                house.go(lead)
 
 
 async def _continue_beside(house: BulkHouse, story: BulkStory, dice: random.Random) -> None:
-    async with house.server(dice.choice(ERAS), "preview") as client:
+    async with house.server(dice.choice(ERAS), "preview", WAITS, "2", "0") as client:
         await _ask(client, story)
 
 

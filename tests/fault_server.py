@@ -32,6 +32,9 @@ agreed             the consent to it is on disk
 claimed            some items are claimed, none of them began
 noted              outcomes of items are noted
 ended              its end is on disk
+
+Beside a server that dies:
+waits              before its N-th start of a write and each later one it waits for `go_on`
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from polling import until
 
 from kartra_mcp.app import composition
 from kartra_mcp.cli.main import main
@@ -79,11 +84,14 @@ BULK_STEPS = {
 }
 """Point to the method of `BulkRuns` after which it is reached."""
 IN_ITS_TIME = ("running", "program_first", "program_alone")
+WAITS = "waits"
+GO_ON = "go_on"
+"""File in the state folder that lets a waiting server go on."""
 
 
 class Fault:
     def __init__(self, point: str, number: int, delay: float) -> None:
-        assert point in {*POINTS, *TEAM_POINTS, *BULK_STEPS}, point
+        assert point in {*POINTS, *TEAM_POINTS, *BULK_STEPS, WAITS}, point
         self.point, self.left, self.delay = point, number, delay
         self.phase = threading.local()
         self.program = 0
@@ -95,14 +103,25 @@ class Fault:
             if self.left == 0:
                 self.die()
 
+    async def wait_to_start(self) -> None:
+        """Wait at the start of a write, if this is the server that does."""
+        if self.point == WAITS:
+            self.left -= 1
+            if self.left <= 0:
+                await until((self.folder / GO_ON).exists, within=600)
+
     def die(self) -> None:
         self.tell()
         os.kill(os.getpid(), signal.SIGKILL)
 
     def tell(self) -> None:
         """A line of `struck` in the state folder: the point was reached."""
-        with (Path(os.environ["KARTRA_MCP_STATE_DIR"]) / "struck").open("a") as file:
+        with (self.folder / "struck").open("a") as file:
             file.write(f"{self.point}\n")
+
+    @property
+    def folder(self) -> Path:
+        return Path(os.environ["KARTRA_MCP_STATE_DIR"])
 
     def in_its_time(self) -> None:
         """Strike once, after the delay: a bulk run starts many programs."""
@@ -235,6 +254,7 @@ def running(fault: Fault, real: Any) -> Any:
             fault.reach("started")
             fault.in_its_time()
 
+        await fault.wait_to_start()
         fault.reach("before_start")
         done = await real(command, **{**more, "on_start": on_start})
         fault.reach("answered")
@@ -245,6 +265,8 @@ def running(fault: Fault, real: Any) -> Any:
 
 def exchanging(fault: Fault, real: Any) -> Any:
     async def wrapped(self: Any, request: http_transport.HttpRequest) -> Any:
+        if request.fresh:  # a write, the raw one too
+            await fault.wait_to_start()
         if INTENT_META_KEY.encode() not in (request.content or b""):  # it carries no intent: a read
             return await real(self, request)
 

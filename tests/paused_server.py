@@ -26,7 +26,7 @@ class Pause(fault_server.Fault):
     """A fault that stops the process instead of killing it."""
 
     def die(self) -> None:
-        with (Path(os.environ["KARTRA_MCP_STATE_DIR"]) / "paused").open("a") as file:
+        with (self.folder / "paused").open("a") as file:
             file.write(f"{os.getpid()}\n")
         os.kill(os.getpid(), signal.SIGSTOP)
 
