@@ -22,6 +22,7 @@ from kartra_mcp.processes import runner
 from kartra_mcp.processes.runner import CompletedProcess, ProcessTimeout, Run
 from kartra_mcp.sandbox.program import admin_commands, verbs
 from kartra_mcp.sandbox.store import seed
+from kartra_mcp.sandbox.store.database import Account
 
 pytestmark = pytest.mark.anyio
 
@@ -94,14 +95,27 @@ LINES: list[list[str]] = [
 """Every verb of the sandbox, and the ways in which a line of it ends."""
 
 OWN_TO_A_START = re.compile(
-    rb"\b[0-9a-f]{12}(?:[0-9a-f]{12})?\b|\d{4}-\d\d-\d\d[T ][\d:.]+Z?|\"duration\": \d+"
+    rb"\b[0-9a-f]{12}(?:[0-9a-f]{12})?\b|\b[0-9a-f]{64}\b"
+    rb"|\d{4}-\d\d-\d\d(?:[T ][\d:.]+Z?)?|\"duration\": \d+"
 )
-"""Parts that differ between two starts: ids, times, durations."""
+"""Parts that differ between two starts: ids, digests, times, durations."""
 
 
 def alike(done: CompletedProcess) -> tuple[int, bytes, bytes, bool]:
     out, err = (OWN_TO_A_START.sub(b"*", text) for text in (done.stdout, done.stderr))
     return done.exit_code, out, err, done.overflow
+
+
+def stored(place: Sandbox) -> list[bytes]:
+    """Return every row of an account, without what differs between two starts."""
+    with closing(sqlite3.connect(place.file)) as database:
+        return [OWN_TO_A_START.sub(b"*", line.encode()) for line in database.iterdump()]
+
+
+def digest(place: Sandbox) -> dict[str, str]:
+    """Return what `digest` prints: it is of the times in the account too."""
+    with closing(Account(str(place.file))) as account:
+        return {"digest": account.digest()}
 
 
 async def finished(run: Run, command: Sequence[str], folder: Path) -> CompletedProcess:
@@ -128,6 +142,9 @@ async def test_the_sandbox_returns_the_same(tmp_path):
         own = await finished(in_process.run, [*program, f"--account={other.file}", *line], tmp_path)
         assert (line, alike(own)) == (line, alike(real))
         assert b"Traceback" not in real.stderr
+        assert (line, stored(other)) == (line, stored(one))
+        if line == ["digest"]:
+            assert [json.loads(x.stdout) for x in (real, own)] == [digest(one), digest(other)]
     assert one.started() == other.started()
 
 
