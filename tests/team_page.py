@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -174,9 +174,10 @@ class ServedTeam:
         by: str = "bea",
         needed: int = 1,
         amount: str = "97.00",
+        roles: Sequence[Role] = ("requester",),
     ) -> int:
         """Ask for an approval as a person, and return its number."""
-        who = Principal(self.issuer.address, by, by, "desktop", frozenset({"requester"}))
+        who = self.person(by, *roles)
         plain = asked(facts, of, summary)
         request = replace(
             plain,
@@ -187,6 +188,12 @@ class ServedTeam:
             amount=amount,
         )
         return self.ledgers[account].approvals.request(request)
+
+    def person(self, name: str, *roles: Role) -> Principal:
+        """Return a person as a client's token has it; by default one that may ask for money."""
+        return Principal(
+            self.issuer.address, name, name, "desktop", frozenset(roles or ("requester",))
+        )
 
     def state(self, number: int, account: str = "main") -> str:
         found = self.ledgers[account].approvals.get(number)

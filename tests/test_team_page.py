@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from ledger_intents import intent
 from ledger_stores import ACCOUNT
 from page_html import Parsed, read
 from team_page import PEOPLE, ServedTeam, serving_team
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.policy.limits import Limits
+from kartra_mcp.ledger.people import make_requester
+from kartra_mcp.policy.limits import GroupCaps, Limits
 
 REFUND = {
     "transaction_id": "101",
@@ -61,6 +65,42 @@ def test_a_card_shows_who_asked_what_is_left_and_who_must_approve(team):
     assert "97.00" in form[0][1]
     names = {str(a["name"]) for a, _ in page.found("input") if "name" in a}
     assert names == {"csrf", "seen", "typed", "reason"}
+
+
+def test_a_card_shows_what_is_left_for_the_account_the_requester_and_the_role(team_database):
+    limits = replace(
+        LIMITS,
+        person=GroupCaps(cap_day_amount=Decimal(300), cap_day_count=3),
+        roles=(
+            ("requester", GroupCaps(cap_refund=Decimal(200), cap_day_count=5)),
+            ("operator", GroupCaps(cap_day_count=1)),
+            ("approver", GroupCaps(mail_per_hour=9)),
+        ),
+    )
+    with serving_team(team_database, limits) as team:
+        ledger = team.ledgers["main"]
+        for target, name in (("1", "bea"), ("2", "ben")):
+            spent = intent(target=target, requester=make_requester(team.person(name)))
+            ledger.begin(spent, Limits())
+        first = team.ask(REFUND, by="bea")
+        second = team.ask(REFUND, "103", by="ben", roles=("requester", "approver"))
+        page = team.login("hana").get("/page/a/main/").text
+        day = "Left for refunds in 24 hours"
+        count = "Left of irreversible operations in 24 hours"
+        shared = {
+            "Largest refund, this account": "500.00",
+            f"{day}, this account": "606.00",
+            f"{count}, this account": "5",
+            "Largest refund, all with the role requester": "200.00",
+            f"{count}, all with the role requester": "3",
+            f"{day}, this requester": "203.00",
+            f"{count}, this requester": "2",
+        }
+        for number in (first, second):
+            card = page.partition(f'id="approval-{number}"')[2].partition("</article>")[0]
+            found = re.findall(r'<dt>([^<]+)</dt><dd data-fact="cap">([^<]+)</dd>', card)
+            assert dict(found) == shared
+            assert len(found) == len(shared)
 
 
 def test_two_people_approve_and_the_requester_is_neither(team):
@@ -197,6 +237,29 @@ def test_an_operator_stops_and_two_people_resume(team):
     assert "run again" in said(hugo, hugo.post("/page/a/main/writes/resume"))
     assert runs(ledger)
     assert "are stopped" not in hana.get("/page/a/main/").text
+
+
+def test_the_history_has_each_stop_and_resume_with_who_did_it_and_why(team):
+    sam, hana, hugo = (team.login(name) for name in ("sam", "hana", "hugo"))
+    sam.post("/page/a/main/writes/stop", reason="strange refunds <b>")
+    hana.post("/page/a/main/writes/resume")
+    hugo.post("/page/a/main/writes/resume")
+    page = hana.get("/page/a/main/done").text
+    table = page.partition('id="decided"')[2]
+    rows = re.findall(r"<tr>.*?</tr>", table.partition("<tbody>")[2], re.DOTALL)
+    texts = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in rows]
+    assert len(texts) == 3
+    for text, words in zip(
+        texts,
+        [
+            ("Writes resumed", "hugo"),
+            ("Resuming requested by one of two people", "hana"),
+            ("Writes stopped", "sam", "strange refunds &lt;b&gt;"),
+        ],
+        strict=True,
+    ):
+        assert all(word in text for word in words), text
+    assert "PIN" not in page
 
 
 def test_a_stop_is_in_force_on_every_replica_at_once(team):

@@ -1,4 +1,4 @@
-"""Approval decisions and PIN attempts, for display."""
+"""Approval decisions, PIN attempts, and stops of all writes, for display."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _NEWEST = """
 SELECT l.n, l.at, l.body, json_extract(a.binding, '$.tool') AS tool
 FROM lines l
 LEFT JOIN approvals a ON a.number = CAST(json_extract(l.body, '$.number') AS INTEGER)
-WHERE l.kind = 'consent' ORDER BY l.n DESC LIMIT ?
+WHERE l.kind IN ('consent', 'switch') ORDER BY l.n DESC LIMIT ?
 """
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentEvent:
-    """One consent entry.
+class DecisionEvent:
+    """One entry of a decision.
 
     `event` is `approval_` with asked, approved, declined, expired, superseded or withdrawn; `pin_`
     with set, right, wrong or locked; or declined, dismissed or answered_by_host, of a question in
-    the client. `who` decided or typed a PIN; `by` is the client (and its actor) that asked.
+    the client; or stopped, resume_asked or resumed, of the switch of a team's account. `who`
+    decided, typed a PIN or used the switch; `by` is the client (and its actor) that asked.
     """
 
     line: int
@@ -36,18 +37,18 @@ class ConsentEvent:
     reason: str
 
 
-def latest(transaction: Transaction, count: int) -> list[ConsentEvent]:
-    """List the newest `count` decisions and PIN attempts, newest first."""
+def latest(transaction: Transaction, count: int) -> list[DecisionEvent]:
+    """List the newest `count` decisions, newest first."""
     return [_make_event(row) for row in transaction.fetch_all(_NEWEST, max(count, 0))]
 
 
-def _make_event(row: Any) -> ConsentEvent:
+def _make_event(row: Any) -> DecisionEvent:
     payload = parse_payload(row["body"])
 
     def text(*names: str) -> str:
         return next((str(payload[name]) for name in names if payload.get(name)), "")
 
-    return ConsentEvent(
+    return DecisionEvent(
         line=row["n"],
         at=row["at"],
         event=text("event"),

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from kartra_mcp.core.principal import Role
 from kartra_mcp.kartra.values import fold_id
 from kartra_mcp.ledger import admission, arrivals, projection, rules
 from kartra_mcp.ledger import decision_log as decisions
 from kartra_mcp.ledger import statistics as figures
+from kartra_mcp.ledger.people import Group, Requester
 from kartra_mcp.ledger.records import CapsLeft, Filters, Intent
 from kartra_mcp.ledger.store import LedgerStore
-from kartra_mcp.policy.limits import Limits
+from kartra_mcp.policy.limits import GroupCaps, Limits
 
 NoteKind = Literal["start", "policy", "consent", "look"]
 
@@ -33,8 +35,8 @@ class LedgerReader:
         with self._store.read_transaction() as transaction:
             return projection.find_latest(transaction.db, kind)
 
-    def list_decisions(self, count: int) -> list[decisions.ConsentEvent]:
-        """List approval decisions and PIN attempts, newest first."""
+    def list_decisions(self, count: int) -> list[decisions.DecisionEvent]:
+        """List approval decisions, PIN attempts and stops of writes, newest first."""
         with self._store.read_transaction() as transaction:
             return decisions.latest(transaction, count)
 
@@ -93,6 +95,32 @@ class LedgerReader:
             return rules.caps_left(
                 limits, projection.list_irreversible_since(transaction.db, since)
             )
+
+    def group_caps_left(
+        self, limits: Limits, asker: Requester
+    ) -> list[tuple[Role | None, CapsLeft]]:
+        """Return what is left of the caps of a person, under None, and of each of its roles."""
+        groups: list[tuple[Role | None, GroupCaps]] = [
+            (role, caps)
+            for _, role, caps in limits.list_group_caps(asker.roles)
+            if caps.limits_operations
+        ]
+        if not groups:
+            return []
+        with self._store.read_transaction() as transaction:
+            since = transaction.earliest - rules.DAY
+            return [
+                (
+                    role,
+                    rules.caps_left(
+                        caps,
+                        projection.list_irreversible_since(
+                            transaction.db, since, group=Group(asker.key, role)
+                        ),
+                    ),
+                )
+                for role, caps in groups
+            ]
 
     def tool_names(self) -> list[str]:
         """List every tool that ever wrote, by name."""

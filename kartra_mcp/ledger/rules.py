@@ -356,7 +356,7 @@ def _time_until_room(room: Decimal, spent: Sequence[PriorIntent]) -> float | Non
     return None
 
 
-def caps_left(limits: Limits, day: Sequence[PriorIntent]) -> CapsLeft:
+def caps_left(limits: Limits | GroupCaps, day: Sequence[PriorIntent]) -> CapsLeft:
     """Return what is left of the caps; `day` as of `cap_refusal`."""
     spent = [row for row in day if _moves_money(row.operation, row.known_amount)]
     amount, count = limits.cap_day_amount, limits.cap_day_count

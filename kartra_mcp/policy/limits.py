@@ -51,6 +51,11 @@ class GroupCaps:
     cap_day_count: int | None = None
     mail_per_hour: int | None = None
 
+    @property
+    def limits_operations(self) -> bool:
+        """Return whether irreversible operations are limited, and not mail alone."""
+        return (self.cap_refund, self.cap_day_amount, self.cap_day_count) != (None, None, None)
+
 
 NO_CAPS = GroupCaps()
 

@@ -1,4 +1,4 @@
-"""View models of approval decisions and PIN attempts."""
+"""View models of approval decisions, PIN attempts, and stops of all writes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kartra_mcp.core.display import display_value
-from kartra_mcp.ledger.decision_log import ConsentEvent
+from kartra_mcp.ledger.decision_log import DecisionEvent
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 
 MAX_ROWS = 30
@@ -27,6 +27,9 @@ _EVENTS: Mapping[str, str] = {
     "declined": "Declined in the client",
     "dismissed": "Form in the client closed",
     "answered_by_host": "Answered by the client itself, not counted",
+    "stopped": "Writes stopped",
+    "resume_asked": "Resuming requested by one of two people",
+    "resumed": "Writes resumed",
 }
 _INKS: Mapping[str, str] = {
     "approval_approved": "succeeded",
@@ -34,12 +37,14 @@ _INKS: Mapping[str, str] = {
     "declined": "failed",
     "pin_wrong": "unknown",
     "pin_locked": "unknown",
+    "stopped": "failed",
+    "resumed": "succeeded",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """One decision or PIN attempt. `ink` is the CSS class of a state's color."""
+    """One decision. `ink` is the CSS class of a state's color."""
 
     at: Timestamp
     what: str
@@ -49,7 +54,7 @@ class DecisionRow:
     reason: str
 
 
-def make_row(decision: ConsentEvent) -> DecisionRow:
+def make_row(decision: DecisionEvent) -> DecisionRow:
     number = "" if decision.number is None else f"Number {decision.number}"
     tool = make_tool_title(decision.tool) if decision.tool else ""
     about = ": ".join(x for x in (number, f"{tool} {decision.target}".strip()) if x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal
@@ -12,7 +12,8 @@ from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.export import render_entries
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.records import CONSENT_MEANINGS, CapsLeft, Filters, VerificationReport
+from kartra_mcp.ledger.people import Requester
+from kartra_mcp.ledger.records import CONSENT_MEANINGS, Filters, VerificationReport
 from kartra_mcp.ledger.statistics import Statistics
 from kartra_mcp.web.views import (
     approvals,
@@ -30,7 +31,7 @@ from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 from kartra_mcp.web.views.place import Place
 from kartra_mcp.web.views.switch import SwitchView, make_switch_view
-from kartra_mcp.web.views.team_cards import TeamCard, make_team_card
+from kartra_mcp.web.views.team_cards import CapsOf, TeamCard, describe_group, make_team_card
 from kartra_mcp.web.views.templating import render
 from kartra_mcp.web.views.viewer import LOCAL_VIEWER, Viewer
 
@@ -241,7 +242,7 @@ class Pages:
         now, pending = self._ledger.current_time(), self._ledger.approvals.list_pending()
         digests = [x.binding.arguments for x in pending if is_bulk_consent(x.facts)]
         runs = self._ledger.bulk_lookup.find_by_digest(digests)
-        caps = self._ledger.caps_left(self._place.limits) if self._place.is_team else None
+        caps = self._list_caps(pending)
         return [
             approvals.make_card(
                 x, now, runs.get(x.binding.arguments), self._team_card(x, viewer, caps)
@@ -249,8 +250,32 @@ class Pages:
             for x in pending
         ]
 
-    def _team_card(self, asked: Approval, viewer: Viewer, caps: CapsLeft | None) -> TeamCard | None:
-        return None if caps is None else make_team_card(asked, viewer, caps)
+    def _team_card(
+        self, asked: Approval, viewer: Viewer, caps: Mapping[Requester, list[CapsOf]]
+    ) -> TeamCard | None:
+        """Return the part of a team's card; None for a request that no team made."""
+        team = asked.team
+        if team is None:
+            return None
+        return make_team_card(asked, team, viewer, caps[team.requester])
+
+    def _list_caps(self, pending: Iterable[Approval]) -> dict[Requester, list[CapsOf]]:
+        """Return what is left of the caps by requester: of the account, the person, its roles."""
+        askers = {one.team.requester for one in pending if one.team is not None}
+        if not askers:
+            return {}
+        limits = self._place.limits
+        account = CapsOf("this account", self._ledger.caps_left(limits))
+        return {
+            asker: [
+                account,
+                *(
+                    CapsOf(describe_group(role), left)
+                    for role, left in self._ledger.group_caps_left(limits, asker)
+                ),
+            ]
+            for asker in askers
+        }
 
     def _make_switch(self, viewer: Viewer) -> SwitchView | None:
         """Return the switch of a team's account; one user has none."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kartra_mcp.core.display import display_value
+from kartra_mcp.core.principal import Role
 from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.people import TeamRequest
 from kartra_mcp.ledger.records import CapsLeft
@@ -23,6 +24,14 @@ class VoteRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CapsOf:
+    """What is left of the caps of an account, a role or a person; `whose` names it."""
+
+    whose: str
+    left: CapsLeft
+
+
+@dataclass(frozen=True, slots=True)
 class TeamCard:
     """Additions of a team's card.
 
@@ -33,7 +42,7 @@ class TeamCard:
         client: OAuth client through which the call came, or "-".
         progress: `1 of 2`.
         votes: the approvals so far, oldest first.
-        caps: what is left of the caps.
+        caps: what is left of the caps of the account, the requester and each of its roles.
         obstacle: the reason why the viewer cannot decide, or "".
         is_own: the viewer asked, and may withdraw it.
     """
@@ -53,11 +62,10 @@ class TeamCard:
         return not self.obstacle
 
 
-def make_team_card(asked: Approval, viewer: Viewer, caps: CapsLeft) -> TeamCard | None:
-    """Return the part of a team's card; None for a request that no team made."""
-    team = asked.team
-    if team is None:
-        return None
+def make_team_card(
+    asked: Approval, team: TeamRequest, viewer: Viewer, caps: Sequence[CapsOf]
+) -> TeamCard:
+    """Return the part of a team's card; `team` is that of the request."""
     return TeamCard(
         typed=find_typed_value(asked),
         target=find_target(asked.facts),
@@ -67,14 +75,15 @@ def make_team_card(asked: Approval, viewer: Viewer, caps: CapsLeft) -> TeamCard 
         votes=tuple(
             VoteRow(display_value(vote.name, 80), Timestamp(vote.at)) for vote in team.votes
         ),
-        caps=make_caps(caps),
+        caps=tuple(fact for of in caps for fact in make_caps(of)),
         obstacle=_find_obstacle(team, viewer),
         is_own=viewer.team_principal.key == team.requester.key,
     )
 
 
-def make_caps(left: CapsLeft) -> tuple[Fact, ...]:
+def make_caps(of: CapsOf) -> tuple[Fact, ...]:
     """Return what is left of each cap that there is."""
+    left = of.left
     values: Mapping[str, str | None] = {
         "Largest refund": None if left.refund is None else format_money(left.refund),
         "Left for refunds in 24 hours": (
@@ -84,7 +93,16 @@ def make_caps(left: CapsLeft) -> tuple[Fact, ...]:
             None if left.day_count is None else f"{left.day_count:,}"
         ),
     }
-    return tuple(Fact("cap", label, (text,)) for label, text in values.items() if text is not None)
+    return tuple(
+        Fact("cap", f"{label}, {of.whose}", (text,))
+        for label, text in values.items()
+        if text is not None
+    )
+
+
+def describe_group(role: Role | None) -> str:
+    """Return whose caps those of a role are; of the requester alone for None."""
+    return "this requester" if role is None else f"all with the role {role}"
 
 
 def _find_obstacle(team: TeamRequest, viewer: Viewer) -> str:
