@@ -168,6 +168,15 @@ def test_a_changed_table_is_found_though_every_entry_is_intact(team: TeamPlace):
     assert "intents" in report["why"]
 
 
+def test_a_changed_table_is_found_after_a_switch_of_the_database_too(team: TeamPlace):
+    assert not team.refund().failed
+    team.sql("UPDATE intents SET state = 'failed'")
+    team.sql("UPDATE meta SET value = '1/1' WHERE key = 'swept_timeline'")
+    status, report = team.json("verify")
+    assert (status, "intents" in report["why"], "switched" in report["refused"]) == (1, True, True)
+    assert "the ledger is broken: the table of intents" in team.run("verify").stdout
+
+
 def test_settle_finds_nothing_in_a_sound_ledger(team: TeamPlace):
     assert not team.refund().failed
     status, report = team.json("settle")

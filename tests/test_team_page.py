@@ -324,12 +324,14 @@ def test_a_verification_is_shown_once_to_who_asked_for_it_on_any_replica(team):
 
 
 def test_a_verification_of_an_intact_ledger_names_why_it_refuses_writes(team, team_database):
+    for target in ("101", "102"):
+        team.ask(REFUND, target, account="second")
     schema = f"ledger_{team.ledgers['second'].identify('')}"
     team_database.server.run_sql(f"UPDATE {schema}.meta SET value = '1/1'")
     olga = team.login("olga")
     page = Parsed(olga.after(olga.post("/page/a/second/chain")).text)
     result = page.found("div", id="chain-result")[0][1]
-    assert result.startswith("Intact, but writes are refused: the ledger's database was switched")
+    assert result.startswith("All 2 lines are intact, but writes are refused: the ledger's data")
 
 
 def test_an_admin_stops_all_accounts_of_his_own_alone(team):

@@ -130,7 +130,8 @@ class LedgerJobs:
         witnesses = self._compare()
         report = self.source.verify()
         faults: list[ChainFault] = [*witnesses.faults]
-        if not report.ok and not report.refused and (report.broken is not None or not faults):
+        # A ledger that takes no write for another reason may be broken all the same.
+        if report.broken is not None or (report.why and not faults):
             faults.append(ChainFault(report.broken or TABLES, report.why))
         fault = min(faults, key=lambda found: found.n, default=None)
         head = witnesses.head
