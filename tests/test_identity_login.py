@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from team_identity import CALLBACK, MAIN, Service, visit
 
+from kartra_mcp.identity.id_token_rules import check_access_token_hash
 from kartra_mcp.identity.login import Login, LoginClient
 from kartra_mcp.identity.login_exchange import LoginOptions, make_client_authentication
 from kartra_mcp.identity.principals import assign_roles
@@ -20,7 +21,7 @@ from kartra_mcp.policy.roles import page_rights
 from kartra_mcp.sandbox.identity.people import OAuthClient
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 from kartra_mcp.sandbox.identity.server import running_identity
-from kartra_mcp.sandbox.identity.signing import SigningKey
+from kartra_mcp.sandbox.identity.signing import SigningKey, hash_token
 
 pytestmark = pytest.mark.anyio
 
@@ -249,6 +250,9 @@ ID_CLAIMS: dict[str, tuple[dict[str, Any], LoginFault]] = {
     "auth_time a text": ({"auth_time": "0"}, LoginFault.TOKEN),
     "stale auth_time": ({"auth_time": NOW - 400}, LoginFault.STALE),
     "auth_time of the future": ({"auth_time": NOW + 9_000}, LoginFault.TOKEN),
+    "at_hash of another token": ({"at_hash": hash_token("x", "RS256")}, LoginFault.TOKEN),
+    "at_hash a number": ({"at_hash": 7}, LoginFault.TOKEN),
+    "at_hash not ASCII": ({"at_hash": "é"}, LoginFault.TOKEN),
 }
 
 
@@ -258,6 +262,28 @@ async def test_an_id_token_that_is_wrong_makes_no_login(
 ):
     identity.faults.id_claims, fault = ID_CLAIMS[case]
     assert (await refusal(client)).fault is fault
+
+
+async def test_an_issuer_need_not_send_a_hash_of_the_access_token(
+    identity: IdentityProvider, client: LoginClient
+):
+    identity.faults.id_claims = {"at_hash": None}
+    assert (await log_in(client)).principal.subject == "hana"
+
+
+def test_the_hash_of_an_access_token_is_as_long_as_the_algorithm_has_it():
+    """Values for the token of OpenID Connect Core 1.0, A.3, and of OpenSSL's digests."""
+    token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"
+    known = {
+        "RS256": "77QmUPtjPfzWtF2AnpK9RQ",
+        "PS384": "jtAeDp945y1dDqU3nkIVGNZP1HjH_MFs",
+        "ES512": "q7nS86GgvvFaZkzALLWqJYaJIKw2wCDAVfCAsm5CrBM",
+        "EdDSA": "q7nS86GgvvFaZkzALLWqJYaJIKw2wCDAVfCAsm5CrBM",
+    }
+    for algorithm, hash_ in known.items():
+        check_access_token_hash({"at_hash": hash_}, algorithm, token)
+        with pytest.raises(LoginRefused):
+            check_access_token_hash({"at_hash": hash_}, algorithm, token + "x")
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "logout+jwt", 7])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from kartra_mcp.identity.token_rules import (
     read_time,
 )
 
+_HASHES = {"256": "sha256", "384": "sha384", "512": "sha512", "DSA": "sha512"}
+"""Hash of `at_hash` by the end of the signature's algorithm; Ed25519 has SHA-512 within."""
 _TYPES = frozenset({"jwt", "application/jwt"})
 MAX_ISSUE_AGE = 600.0
 """Seconds since the issue of an ID token: it comes straight from the token endpoint."""
@@ -75,6 +79,23 @@ def check_id_token(
     if expected.acr_values and acr not in expected.acr_values:
         raise LoginRefused(LoginFault.ACR)
     return Authentication(auth_time, acr if isinstance(acr, str) else "")
+
+
+def check_access_token_hash(claims: Mapping[str, Any], algorithm: str, access_token: str) -> None:
+    """Require that an access token came with the ID token, if that has its hash (`at_hash`).
+
+    Raises:
+        LoginRefused: the access token is another one.
+    """
+    if "at_hash" not in claims:
+        return
+    digest = hashlib.new(_HASHES[algorithm[-3:]], access_token.encode("ascii", "replace")).digest()
+    half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
+    found = claims["at_hash"]
+    if not isinstance(found, str) or not hmac.compare_digest(
+        found.encode("utf-8", "replace"), half
+    ):
+        raise _refused("at_hash of another access token")
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:

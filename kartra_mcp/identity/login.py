@@ -11,7 +11,12 @@ from typing import Any
 from kartra_mcp.core.json_types import is_object
 from kartra_mcp.core.principal import Principal
 from kartra_mcp.identity.discovery import ProviderMetadata
-from kartra_mcp.identity.id_token_rules import Authentication, Expected, check_id_token
+from kartra_mcp.identity.id_token_rules import (
+    Authentication,
+    Expected,
+    check_access_token_hash,
+    check_id_token,
+)
 from kartra_mcp.identity.login_exchange import (
     LoginAttempt,
     LoginOptions,
@@ -115,7 +120,7 @@ class LoginClient:
         metadata = await self._metadata(provider)
         code = read_code(query, attempt, metadata, self.clock())
         tokens = await self._redeem(provider, metadata, code, attempt)
-        token, authentication = await self._verify(provider, tokens.get("id_token"), attempt)
+        token, authentication = await self._verify(provider, tokens, attempt)
         claims = token.claims
         principal = self._make_principal(provider, claims)
         if metadata.userinfo_endpoint and not has_role_values(claims, provider.issuer.roles_claim):
@@ -162,8 +167,9 @@ class LoginClient:
         raise LoginRefused(LoginFault.CODE)
 
     async def _verify(
-        self, provider: Provider, text: object, attempt: LoginAttempt
+        self, provider: Provider, tokens: Mapping[str, Any], attempt: LoginAttempt
     ) -> tuple[UnverifiedToken, Authentication]:
+        text, access = tokens.get("id_token"), tokens.get("access_token")
         if not isinstance(text, str) or len(text) > MAX_TOKEN_CHARS or not text.isascii():
             raise LoginRefused(LoginFault.TOKEN, "there is none")
         try:
@@ -181,7 +187,10 @@ class LoginClient:
             max_age=attempt.max_age,
             acr_values=attempt.acr_values,
         )
-        return token, check_id_token(token.header, token.claims, expected, self.clock())
+        found = check_id_token(token.header, token.claims, expected, self.clock())
+        if isinstance(access, str):
+            check_access_token_hash(token.claims, algorithm, access)
+        return token, found
 
     async def _add_user_info(
         self,

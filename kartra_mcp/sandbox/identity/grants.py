@@ -113,5 +113,5 @@ def _make_response(
     found["refresh_token"] = secrets.token_urlsafe(24)
     provider.refresh_tokens[found["refresh_token"]] = kept
     if "openid" in grant.scopes:
-        found["id_token"] = provider.sign_id(kept)
+        found["id_token"] = provider.sign_id(kept, found["access_token"])
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kartra_mcp.sandbox.identity.people import CLIENTS, PEOPLE, OAuthClient, Person
-from kartra_mcp.sandbox.identity.signing import SigningKey
+from kartra_mcp.sandbox.identity.signing import SigningKey, hash_token
 
 DocumentFault = Literal["", "down", "slow", "huge", "garbage", "empty", "list", "redirect"]
 DEFAULT_SCOPES = ("kartra:read", "kartra:write", "kartra:money")
@@ -158,8 +158,8 @@ class IdentityProvider:
         self.access_tokens[made] = grant
         return made
 
-    def sign_id(self, grant: Grant) -> str:
-        """Return an ID token."""
+    def sign_id(self, grant: Grant, access_token: str) -> str:
+        """Return an ID token, with the hash of the access token that comes with it."""
         now = int(time.time())
         claims = {
             "iss": self.issuer,
@@ -171,6 +171,7 @@ class IdentityProvider:
             "nonce": grant.nonce or None,
             "acr": grant.acr,
             "amr": ["pwd"],
+            "at_hash": hash_token(access_token, self.algorithm),
         }
         if not self.faults.thin_id_tokens:
             claims |= make_profile(grant.person)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -58,6 +59,12 @@ class SigningKey:
 
 def encode(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def hash_token(token: str, algorithm: str) -> str:
+    """Return `at_hash` of an access token that comes with an ID token of this algorithm."""
+    digest = hashlib.new(f"sha{algorithm[-3:]}", token.encode()).digest()
+    return encode(digest[: len(digest) // 2])
 
 
 def read_claims(token: str) -> dict[str, Any]:
