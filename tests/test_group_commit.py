@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -18,6 +19,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.file_locks import exclusive_lock
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import group_commit
+from kartra_mcp.ledger.group_commit import PendingWrite
 from kartra_mcp.ledger.records import Answer, Intent, make_intent_id
 from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
@@ -65,6 +67,23 @@ def test_more_writes_than_one_group_holds_are_all_recorded(
             ids = [one.result(30) for one in begun]
         kept = {entry["intent"] for entry in ledger.export()}
     assert set(ids) == kept == {one.id for one in intents}
+
+
+class Shrinking(deque[PendingWrite[None]]):
+    """Writes of which one is withdrawn between a look at their number and the end of a group."""
+
+    def __len__(self) -> int:
+        return super().__len__() + 1
+
+
+def test_a_write_that_is_withdrawn_meanwhile_costs_no_other_its_commit(ledger_place: Place):
+    with closing(ledger_place.open()) as ledger:
+        commits = group_commit.GroupCommit(ledger.approvals.store)
+        commits._waiting = Shrinking()
+        write = PendingWrite[None](lambda transaction: None, lambda problem: None)
+        commits.run([write])
+        assert write.done.is_set()
+        assert write.error is None
 
 
 def test_a_refused_write_undoes_itself_and_no_other_of_its_group(ledger_place: Place):

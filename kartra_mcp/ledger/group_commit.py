@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from kartra_mcp.ledger.errors import unavailable_error
@@ -113,9 +114,17 @@ class GroupCommit:
             return False
         return True
 
+    def _take_group(self) -> list[PendingWrite[Any]]:
+        """Take the oldest writes that wait; others may be withdrawn at the same time."""
+        group: list[PendingWrite[Any]] = []
+        with suppress(IndexError):
+            while len(group) < MAX_GROUP:
+                group.append(self._waiting.popleft())
+        return group
+
     def _commit_group(self) -> None:
         """Commit the oldest writes that wait; the thread that holds the turn does it for all."""
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+        group = self._take_group()
         try:
             settles = any(write.settles for write in group)
             with self._store.write_transaction(settles=settles) as transaction:
