@@ -7,7 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+import httpx2
 import pytest
+from polling import wait_for
 from service_world import LEGACY, MODERN, Caller, TeamWorld, team_world
 
 from kartra_mcp.core.principal import Role
@@ -215,6 +217,23 @@ def test_only_who_may_write_cancels_a_bulk_run_of_writes(world: TeamWorld):
         for one, more in ((viewer, {}), (world.caller("quin", main, "operator"), {"cancel": True}))
     ]
     assert states == ["planned", "cancelled"]
+
+
+def test_a_damaged_ledger_keeps_no_other_account_from_its_replicas(
+    tmp_path: Path, team_database: Any
+):
+    with team_world(tmp_path, team_database) as own:
+        broken, sound = own.add_account("Broken shop"), own.add_account("Sound shop")
+        replica = own.start_replica()
+        head = f'UPDATE "ledger_{broken}".head SET n = n + 1'
+        team_database.server.run_sql(head)
+        assert httpx2.get(f"{replica.address}/readyz").status_code == 200
+        ann, bob = own.caller("ann", broken, "operator"), own.caller("bob", sound, "operator")
+        given = {"lead_id": ADA, "points": 5}
+        assert ann.call("kartra_give_points_to_lead", **given).code == "ledger_unavailable"
+        assert bob.call("kartra_give_points_to_lead", **given).code == "done"
+        team_database.server.run_sql(f'ALTER SCHEMA "ledger_{sound}" RENAME TO gone')
+        wait_for(lambda: httpx2.get(f"{replica.address}/readyz").status_code == 503)
 
 
 def test_an_approval_is_named_to_its_requester_and_binds_only_this_account(world: TeamWorld):
