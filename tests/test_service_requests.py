@@ -127,6 +127,20 @@ def test_a_body_above_four_mebibytes_is_refused(ann: Caller, way: str):
     assert found.status_code == 413
 
 
+@pytest.mark.parametrize("path", ["/a/{}/mcp", "/page", "/healthz"])
+def test_a_request_with_two_lengths_is_refused_and_hides_no_second_one(
+    world: TeamWorld, ann: Caller, path: str
+):
+    """A proxy that goes by the other length would take what follows for part of the body."""
+    head = f"POST {path.format(ann.account)} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\n"
+    hidden = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with closing(connect(world.replicas[0])) as made:
+        made.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}".encode())
+        found = b"".join(iter(lambda: made.recv(65_536), b""))
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_slow_head_and_a_slow_body_are_cut_off(world: TeamWorld, ann: Caller):
     replica = world.replicas[1]
     with closing(connect(replica)) as link:

@@ -23,6 +23,7 @@ from kartra_mcp.service.request_checks import (
     AllowedHosts,
     find_mcp_account,
     find_metadata_account,
+    has_two_lengths,
 )
 from kartra_mcp.service.responses import send_empty, send_json
 from kartra_mcp.service.timings import ServiceTimings
@@ -76,6 +77,8 @@ class ServiceApp:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        if has_two_lengths(scope):  # RFC 9112, 6.3: a proxy may have read another end
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "length", {"connection": "close"})
         if path in ("/healthz", "/readyz"):  # a probe names the address of the replica as host
             ready = path == "/healthz" or await self.readiness.is_ready()
             await send_empty(send, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)

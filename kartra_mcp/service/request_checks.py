@@ -54,6 +54,12 @@ def find_metadata_account(path: str) -> str | None:
     return found[1] if found else None
 
 
+def has_two_lengths(scope: Mapping[str, Any]) -> bool:
+    """Return whether the end of the body is given in two ways, which two readers may read apart."""
+    names = {name for name, _ in scope["headers"]}
+    return {b"content-length", b"transfer-encoding"} <= names
+
+
 def declared_length(scope: Mapping[str, Any]) -> int | None:
     """Return the declared length of the body; None if it is not declared as one number."""
     given = list_header(scope, b"content-length")
