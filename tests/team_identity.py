@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 
@@ -14,6 +14,7 @@ from kartra_mcp.identity.provider_client import ProviderClient
 from kartra_mcp.identity.providers import Providers
 from kartra_mcp.identity.verifier import TokenVerifier
 from kartra_mcp.membrane.credentials import Secret
+from kartra_mcp.sandbox.identity.authorize import COOKIE
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 from kartra_mcp.team.config import TeamConfig
 from kartra_mcp.team.team_file import parse_team_file
@@ -96,3 +97,25 @@ def visit(url: str, **cookies: str) -> str:
 
 def without(values: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
+
+
+def changed(query: str, **fields: str | None) -> str:
+    """Return the query of a callback with other fields; None leaves one out."""
+    known: dict[str, str | None] = {**dict(parse_qsl(query)), **fields}
+    return urlencode({name: one for name, one in known.items() if one is not None})
+
+
+def log_in_at(identity: IdentityProvider, address: str, name: str, age: float = 0) -> str:
+    """Log a person in with a browser that has a session of this age; return the callback.
+
+    The person is chosen in the form where the request wants a fresh login.
+    """
+    assert address.startswith(f"{identity.issuer}/authorize?")
+    session = identity.remember(name, age)
+    with httpx2.Client(trust_env=False, cookies={COOKIE: session}) as browser:
+        found = browser.get(address)
+        if found.status_code == 200:
+            sent = {"request": urlsplit(address).query, "login": name}
+            found = browser.post(f"{identity.issuer}/login", data=sent)
+    assert found.status_code == 303, found.text
+    return found.headers["location"]

@@ -16,7 +16,7 @@ import anyio
 import uvicorn
 from ledger_stores import APP, TeamDatabase, TeamPlace
 from page_client import FACTS, Reply, Visitor, asked
-from page_issuer import CLIENT_ID, Issuer, serving_issuer
+from team_identity import changed, log_in_at
 
 from kartra_mcp.core.principal import Principal, Role
 from kartra_mcp.identity.login import LoginClient
@@ -25,7 +25,11 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.people import make_requester
 from kartra_mcp.ledger.postgres.migrations import migrate_service
 from kartra_mcp.ledger.postgres.page_tables import PageTables
+from kartra_mcp.membrane.credentials import Secret
 from kartra_mcp.policy.limits import Limits
+from kartra_mcp.sandbox.identity import people as sandbox_people
+from kartra_mcp.sandbox.identity.provider import IdentityProvider
+from kartra_mcp.sandbox.identity.server import running_identity
 from kartra_mcp.team.config import Issuer as IssuerEntry
 from kartra_mcp.team.config import MembraneAccess, PageLogin, TeamAccount, TeamConfig
 from kartra_mcp.web.team.accounts import PageAccount
@@ -55,6 +59,7 @@ PEOPLE = {
     "olga": "others",
     "nobody": "nothing",
 }
+CLIENT = sandbox_people.PAGE
 TIMINGS = PageTimings(event_poll=0.05)
 
 
@@ -112,10 +117,11 @@ class Member(Visitor):
         assert reply.status == 303, reply.text
         return self
 
-    def finish(self, address: str, name: str, **more: Any) -> Reply:
-        """Log in at the issuer, and return to the page."""
-        target = urlsplit(self.team.issuer.authorize(address, name, [PEOPLE[name]], **more))
-        return self.get(f"{target.path}?{target.query}")
+    def finish(
+        self, address: str, name: str, change: Mapping[str, str | None] | None = None, **more: Any
+    ) -> Reply:
+        """Log in at the issuer, and return to the page; `change`: fields of the response."""
+        return self.get(self.team.log_in_at_issuer(address, name, change, **more))
 
     def csrf(self) -> str:
         found = re.search(r'name="csrf" value="([^"]+)"', self.get("/page").text)
@@ -151,7 +157,7 @@ class ServedTeam:
 
     public_url: str
     ports: list[int]
-    issuer: Issuer
+    identity: IdentityProvider
     clock: Clock
     config: TeamConfig
     ledgers: Mapping[str, Ledger]
@@ -163,6 +169,19 @@ class ServedTeam:
 
     def login(self, name: str, **more: Any) -> Member:
         return self.visitor().login(name, **more)
+
+    def log_in_at_issuer(
+        self,
+        address: str,
+        name: str,
+        change: Mapping[str, str | None] | None = None,
+        *,
+        age: float = 0,
+    ) -> str:
+        """Log a person in, `age` seconds ago where the issuer allows it; return the callback."""
+        callback = urlsplit(log_in_at(self.identity, address, name, age))
+        assert f"{callback.scheme}://{callback.netloc}" == self.public_url
+        return f"{callback.path}?{changed(callback.query, **(change or {}))}"
 
     def ask(
         self,
@@ -192,7 +211,7 @@ class ServedTeam:
     def person(self, name: str, *roles: Role) -> Principal:
         """Return a person as a client's token has it; by default one that may ask for money."""
         return Principal(
-            self.issuer.address, name, name, "desktop", frozenset(roles or ("requester",))
+            self.identity.issuer, name, name, "desktop", frozenset(roles or ("requester",))
         )
 
     def state(self, number: int, account: str = "main") -> str:
@@ -231,7 +250,7 @@ def make_config(
         database_file="",
         issuers=(IssuerEntry(issuer, ("RS256",), "groups", ROLES),),
         accounts=accounts,
-        page=PageLogin(issuer, CLIENT_ID, max_age=300),
+        page=PageLogin(issuer, CLIENT.id, max_age=300),
     )
 
 
@@ -242,26 +261,32 @@ def serving_team(
     *,
     replicas: int = 1,
     second: tuple[str, ...] = ("others",),
+    public_url: str = "",
 ) -> Generator[ServedTeam]:
     """Serve the page of two accounts on the loopback interface, at the address of one replica.
 
-    `second` are the groups whose people are members of the second account.
+    `second` are the groups whose people are members of the second account. `public_url` is the
+    address of a proxy; by default that of the first replica.
     """
     places = {"main": database.make_empty(), "second": database.make_account()}
     clock, store = Clock(time.time), make_store(database)
     with ExitStack() as kept:
-        issuer = kept.enter_context(serving_issuer())
+        identity = kept.enter_context(running_identity())
+        identity.people = {
+            name: sandbox_people.Person(name, name, (group,)) for name, group in PEOPLE.items()
+        }
         listening = [
             kept.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(replicas)
         ]
         ports = [one.getsockname()[1] for one in listening]
-        public_url, issuer.clock = f"http://127.0.0.1:{ports[0]}", clock
-        config = make_config(public_url, issuer.address, places, second)
+        identity.clock = clock
+        public_url = public_url or f"http://127.0.0.1:{ports[0]}"
+        config = make_config(public_url, identity.issuer, places, second)
         made = [{name: place.open() for name, place in places.items()} for _ in ports]
         for one, ledgers in zip(listening, made, strict=True):
             page = _make_page(config, ledgers, store, clock, limits)
             kept.enter_context(_running(page, one))
-        yield ServedTeam(public_url, ports, issuer, clock, config, made[0], store)
+        yield ServedTeam(public_url, ports, identity, clock, config, made[0], store)
 
 
 def _make_page(
@@ -273,7 +298,11 @@ def _make_page(
     ]
     assert config.page is not None
     client = LoginClient(
-        config.page, Providers.of(config.issuers), redirect_uri(config.public_url), clock=clock
+        config.page,
+        Providers.of(config.issuers),
+        redirect_uri(config.public_url),
+        Secret(CLIENT.secret),
+        clock,
     )
     return make_team_page(config, accounts, client, store, TIMINGS, clock)
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import httpx2
 import pytest
-from team_identity import CALLBACK, MAIN, Service, visit
+from team_identity import CALLBACK, MAIN, Service, changed, visit
 
 from kartra_mcp.identity.id_token_rules import check_access_token_hash
 from kartra_mcp.identity.login import Login, LoginClient
@@ -138,12 +138,6 @@ async def test_userinfo_replaces_nothing_of_the_id_token(
     found = await log_in(client)
     assert (found.principal.issuer, found.principal.name) == (identity.issuer, "Hana Head")
     assert found.auth_time != 1
-
-
-def changed(query: str, **fields: str | None) -> str:
-    """Return the query of a callback with other fields; None leaves one out."""
-    known: dict[str, str | None] = {**dict(parse_qsl(query)), **fields}
-    return urlencode({name: one for name, one in known.items() if one is not None})
 
 
 RESPONSES: dict[str, tuple[dict[str, str | None], LoginFault]] = {

@@ -10,6 +10,7 @@ import pytest
 from page_client import Reply
 from team_page import Member, serving_team
 
+from kartra_mcp.sandbox.identity.provider import Faults
 from kartra_mcp.web.team.records import IDLE_SECONDS, SESSION_SECONDS
 from kartra_mcp.web.team.return_paths import MAX_PATH_CHARS
 
@@ -26,9 +27,8 @@ def served(team_database):
 def team(served):
     """The page; what a test changes at the issuer and at the clock is undone."""
     yield served
-    issuer = served.issuer
-    issuer.claims, issuer.response, issuer.is_down = {}, {}, False
-    issuer.accept_any_verifier, served.clock.ahead = False, 0.0
+    served.identity.faults = Faults()
+    served.clock.ahead = 0.0
 
 
 @pytest.fixture
@@ -48,6 +48,10 @@ def query_of(reply: Reply) -> dict[str, str]:
 
 def is_in(member: Member) -> bool:
     return "Logged in as" in member.get("/page").text
+
+
+def code_of(callback: str) -> str:
+    return dict(parse_qsl(urlsplit(callback).query))["code"]
 
 
 def assert_no_login(member: Member, reply: Reply, status: int = 400) -> None:
@@ -105,7 +109,7 @@ def test_no_secret_of_a_login_or_session_is_in_the_store_or_an_address(team, row
 def test_an_issuer_that_is_down_is_reported_plainly(team):
     member = team.visitor()
     address = member.begin()
-    team.issuer.is_down = True
+    team.identity.faults.token = True
     reply = member.finish(address, "hana")
     assert_no_login(member, reply, 503)
 
@@ -136,8 +140,7 @@ CHANGES: dict[str, dict[str, str | None]] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_changed_response_opens_no_session(team, change):
     member = team.visitor()
-    team.issuer.response = change
-    reply = member.finish(member.begin(), "hana")
+    reply = member.finish(member.begin(), "hana", change)
     assert_no_login(member, reply)
     assert "<script>alert" not in reply.text
 
@@ -159,13 +162,13 @@ CLAIMS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("claims", CLAIMS.values(), ids=CLAIMS)
 def test_an_id_token_that_is_not_for_this_login_opens_no_session(team, claims):
     member = team.visitor()
-    team.issuer.claims = claims
+    team.identity.faults.id_claims = claims
     assert_no_login(member, member.finish(member.begin(), "hana"))
 
 
 def test_a_repeated_parameter_opens_no_session(team):
     member = team.visitor()
-    target = urlsplit(team.issuer.authorize(member.begin(), "hana", ["heads"]))
+    target = urlsplit(team.log_in_at_issuer(member.begin(), "hana"))
     for name in ("state", "code", "iss"):
         again = dict(parse_qsl(target.query))[name]
         more = urlencode({name: again})
@@ -174,8 +177,7 @@ def test_a_repeated_parameter_opens_no_session(team):
 
 def test_a_response_is_used_once(team):
     member = team.visitor()
-    target = urlsplit(team.issuer.authorize(member.begin(), "hana", ["heads"]))
-    path = f"{target.path}?{target.query}"
+    path = team.log_in_at_issuer(member.begin(), "hana")
     assert member.get(path).status == 303
     other = team.visitor()
     other.cookies = {n: v for n, v in member.cookies.items() if n.endswith("_login")}
@@ -187,35 +189,30 @@ def test_a_response_is_used_once(team):
 def test_a_failed_response_uses_its_login_up(team):
     member = team.visitor()
     address = member.begin()
-    team.issuer.response = {"code": None}
-    assert member.finish(address, "hana").status == 400
-    team.issuer.response = {}
+    assert member.finish(address, "hana", {"code": None}).status == 400
     assert_no_login(member, member.finish(address, "hana"))
 
 
 def test_a_code_of_another_login_is_refused_by_pkce(team):
     """The attacker's own code, injected into the login of another browser."""
     victim, attacker = team.visitor(), team.visitor()
-    theirs = urlsplit(team.issuer.authorize(attacker.begin(), "olga", ["others"]))
-    stolen = dict(parse_qsl(theirs.query))["code"]
-    team.issuer.response = {"code": stolen}
-    assert_no_login(victim, victim.finish(victim.begin(), "hana"))
+    stolen = code_of(team.log_in_at_issuer(attacker.begin(), "olga"))
+    assert_no_login(victim, victim.finish(victim.begin(), "hana", {"code": stolen}))
 
 
 def test_without_pkce_at_the_issuer_the_nonce_refuses_it(team):
     victim, attacker = team.visitor(), team.visitor()
-    team.issuer.accept_any_verifier = True
-    theirs = urlsplit(team.issuer.authorize(attacker.begin(), "olga", ["others"]))
-    team.issuer.response = {"code": dict(parse_qsl(theirs.query))["code"]}
-    assert_no_login(victim, victim.finish(victim.begin(), "hana"))
+    team.identity.faults.any_verifier = True
+    stolen = code_of(team.log_in_at_issuer(attacker.begin(), "olga"))
+    assert_no_login(victim, victim.finish(victim.begin(), "hana", {"code": stolen}))
+    assert stolen not in team.identity.codes, "the issuer redeemed it"
 
 
 def test_a_login_ends_in_the_browser_in_which_it_began(team):
     """Login CSRF: the attacker's own response, opened in the victim's browser."""
     attacker, victim = team.visitor(), team.visitor()
     victim.begin()
-    target = urlsplit(team.issuer.authorize(attacker.begin(), "hana", ["heads"]))
-    path = f"{target.path}?{target.query}"
+    path = team.log_in_at_issuer(attacker.begin(), "hana")
     assert_no_login(victim, victim.get(path))
     assert_no_login(team.visitor(), team.visitor().get(path))
 
@@ -397,5 +394,5 @@ def test_a_fresh_login_of_another_user_keeps_nothing(team):
 def test_an_issuer_that_does_not_ask_again_makes_no_login_fresh(team):
     member = team.login("hana")
     address = member.begin("/page/a/main/", fresh=True)
-    team.issuer.claims = {"auth_time": int(team.clock()) - 400}
+    team.identity.faults.id_claims = {"auth_time": int(team.clock()) - 400}
     assert member.finish(address, "hana").status == 400

@@ -245,11 +245,11 @@ def test_untrusted_input_is_shown_as_text(member):
 
 def test_a_name_of_the_issuer_is_shown_as_text(team):
     who = team.visitor()
-    team.issuer.claims = {"name": f"{HOSTILE[0]}{HIDDEN}"}
+    team.identity.faults.id_claims = {"name": f"{HOSTILE[0]}{HIDDEN}"}
     try:
         who.login("hana")
     finally:
-        team.issuer.claims = {}
+        team.identity.faults.id_claims = {}
     for path in ("/page", f"{ROOT}/"):
         html = who.get(path).text
         assert "<script>alert(1)" not in html

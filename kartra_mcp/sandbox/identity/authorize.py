@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from html import escape
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -40,7 +39,7 @@ async def authorize(provider: IdentityProvider, request: Request) -> Response:
     if hinted is not None and fields.get("prompt") != "none":
         return _log_in(provider, client, fields, hinted)
     session = provider.sessions.get(request.cookies.get(COOKIE, ""))
-    if session is not None and _is_fresh(session[1], fields):
+    if session is not None and _is_fresh(provider, session[1], fields):
         return _respond(provider, client, fields, *session)
     if fields.get("prompt") == "none":
         return _redirect(provider, fields, {"error": "login_required"})
@@ -92,19 +91,18 @@ def _find_error(fields: dict[str, str]) -> str:
     return "" if max_age.isdecimal() else "invalid_request"
 
 
-def _is_fresh(auth_time: int, fields: dict[str, str]) -> bool:
+def _is_fresh(provider: IdentityProvider, auth_time: int, fields: dict[str, str]) -> bool:
     if fields.get("prompt") in {"login", "select_account"}:
         return False
-    return "max_age" not in fields or time.time() - auth_time < int(fields["max_age"])
+    return "max_age" not in fields or provider.clock() - auth_time < int(fields["max_age"])
 
 
 def _log_in(
     provider: IdentityProvider, client: OAuthClient, fields: dict[str, str], person: Person
 ) -> Response:
-    now = int(time.time())
+    now = int(provider.clock())
     response = _respond(provider, client, fields, person, now)
-    session = secrets.token_urlsafe(16)
-    provider.sessions[session] = (person, now)
+    session = provider.remember(person.login)
     response.set_cookie(COOKIE, session, httponly=True, samesite="lax")
     return response
 
@@ -127,7 +125,7 @@ def _respond(
         acr=(fields.get("acr_values", "").split() or [ACR])[0],
         redirect_uri=fields["redirect_uri"],
         challenge=fields["code_challenge"],
-        ends=time.time() + CODE_SECONDS,
+        ends=provider.clock() + CODE_SECONDS,
     )
     return _redirect(provider, fields, {"code": code})
 
@@ -163,7 +161,8 @@ def _form(provider: IdentityProvider, fields: dict[str, str]) -> Response:
 def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
     html = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width"><title>{title}</title><style>{_STYLE}</style>'
+        f'content="width=device-width"><link rel="icon" href="data:,"><title>{title}</title>'
+        f"<style>{_STYLE}</style>"
         f"<main><h1>{title}</h1>{content}</main></html>"
     )
     return HTMLResponse(html, status, {"Cache-Control": "no-store"})

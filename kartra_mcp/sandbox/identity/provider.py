@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ class Faults:
         response_issuer: `iss` of authorization responses; "" leaves it out, None is right.
         id_claims, access_claims: claims of issued tokens that are other; None leaves one out.
         id_header: header parameters of ID tokens that are other.
+        any_verifier: a code is redeemed with any `code_verifier`, as by an issuer without PKCE.
         thin_id_tokens: name and groups are only in the userinfo response.
         userinfo: claims of the userinfo response that are other.
     """
@@ -40,6 +41,7 @@ class Faults:
     id_claims: dict[str, Any] = field(default_factory=dict[str, Any])
     access_claims: dict[str, Any] = field(default_factory=dict[str, Any])
     id_header: dict[str, Any] = field(default_factory=dict[str, Any])
+    any_verifier: bool = False
     thin_id_tokens: bool = False
     userinfo: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -70,6 +72,7 @@ class IdentityProvider:
         keys: published and used keys, the newest last. Change them by `rotate`.
         requests: number of requests by path.
         faults: what goes wrong.
+        clock: seconds since the epoch.
     """
 
     issuer: str = ""
@@ -83,10 +86,17 @@ class IdentityProvider:
     )
     requests: dict[str, int] = field(default_factory=dict[str, int])
     faults: Faults = field(default_factory=Faults)
+    clock: Callable[[], float] = time.time
     codes: dict[str, Grant] = field(default_factory=dict[str, Grant])
     refresh_tokens: dict[str, Grant] = field(default_factory=dict[str, Grant])
     access_tokens: dict[str, Grant] = field(default_factory=dict[str, Grant])
     sessions: dict[str, tuple[Person, int]] = field(default_factory=dict[str, tuple[Person, int]])
+
+    def remember(self, login: str, age: float = 0) -> str:
+        """Return a session of a test person who logged in so many seconds ago: its cookie."""
+        session = secrets.token_urlsafe(16)
+        self.sessions[session] = (self.people[login], int(self.clock() - age))
+        return session
 
     def rotate(self, *, keep_old: bool = True) -> list[SigningKey]:
         """Sign with new keys from now on; return the old ones.
@@ -127,7 +137,7 @@ class IdentityProvider:
             key: that signs it; by default, the newest one.
         """
         person, client = self.people[login], self.clients[client_id]
-        grant = Grant(person, client, tuple(scopes), audience, int(time.time()))
+        grant = Grant(person, client, tuple(scopes), audience, int(self.clock()))
         return self.sign_access(grant, claims or {}, header or {}, key)
 
     def sign_access(
@@ -138,7 +148,7 @@ class IdentityProvider:
         key: SigningKey | None = None,
     ) -> str:
         """Return a JWT access token (RFC 9068)."""
-        now = int(time.time())
+        now = int(self.clock())
         claims = {
             "iss": self.issuer,
             "sub": grant.person.login,
@@ -160,7 +170,7 @@ class IdentityProvider:
 
     def sign_id(self, grant: Grant, access_token: str) -> str:
         """Return an ID token, with the hash of the access token that comes with it."""
-        now = int(time.time())
+        now = int(self.clock())
         claims = {
             "iss": self.issuer,
             "sub": grant.person.login,
