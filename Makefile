@@ -70,8 +70,9 @@ matrix: $(VENV)/ready-dev ## Let a team's write meet each fault at each of its p
 	@cd tests && $(abspath $(PY)) -m matrix $(if $(SEEDED),--seeded) $(if $(POINTS),--points "$(POINTS)") \
 	  $(if $(FAULTS),--faults "$(FAULTS)") $(if $(SCRIPTS),--scripts "$(SCRIPTS)") $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
 
-soak-team: $(VENV)/ready-dev ## Let a team's replicas meet faults by chance (RUNS=500 SEED=…)
-	@cd tests && $(abspath $(PY)) -m matrix --schedules $(or $(RUNS),500) $(if $(SEED),--seed $(SEED))
+soak-team: $(VENV)/ready-dev ## Let a team's replicas meet faults by chance (WHOLE=1: whole ones, CALLS=10000: load; RUNS= SEED=)
+	@cd tests && $(abspath $(PY)) -m matrix --schedules $(or $(RUNS),$(if $(WHOLE),300,500)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(WHOLE),--whole) $(if $(CALLS),--calls $(CALLS))
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"

@@ -22,8 +22,11 @@ def chain(*entries: tuple[str, dict[str, Any]], start: float = 100.0) -> list[Li
     return lines
 
 
+REFUND = "refund_transaction"
+
+
 def intent(id_: str, target: str = "101", **more: Any) -> tuple[str, dict[str, Any]]:
-    body = {"intent": id_, "operation": "refund_transaction", "target_kind": "transaction"}
+    body = {"intent": id_, "operation": REFUND, "target_kind": "transaction"}
     money = {"target": target, "known_amount": "40.00", "attempt": f"try-{id_}", "actor": "asker"}
     return "intent", {**body, **money, **more}
 
@@ -69,8 +72,8 @@ TWICE = chain(intent("a"), outcome("a", "succeeded"))
 REFUSED = chain(intent("a"), outcome("a", "failed", "reconcile"), intent("b"))
 OPEN = chain(intent("a"), intent("b"), outcome("a", "failed"), outcome("b", "failed"))
 APPROVED = chain(
-    ("consent", {"event": "approved", "number": 7, "who": "asker"}),
-    intent("a", approval=7),
+    ("consent", {"event": "approval_approved", "number": 7, "person": "asker"}),
+    intent("a", approval=7, requester={"key": "asker"}),
     outcome("a", "failed"),
 )
 UNAPPROVED = APPROVED[1:]
@@ -93,6 +96,7 @@ VIOLATIONS: list[tuple[int, str, History]] = [
     (2, "has 0 intents", History([], [done("a")])),
     (2, "has 0 intents", History(OTHER, [done("a")], lost=LOST)),
     (2, "after its execution", History(TWICE, [done("a", 50.0)])),
+    (2, "the request b has 0 intents", History(TWICE, [], requests=["a", "b"])),
     (2, "another attempt", History(TWICE, [done("a", attempt="other")])),
     (3, "are open", History(OPEN, [])),
     (4, "above the cap of 40", History(OPEN, [], caps=Caps(Decimal(40)))),
@@ -130,6 +134,7 @@ VIOLATIONS: list[tuple[int, str, History]] = [
     ),
     (8, "still running", History(chain(intent("a")), [])),
     (8, "still unknown", History(chain(intent("a"), outcome("a", "unknown")), [])),
+    (8, "still running", History(chain(intent("a")), [], only_people=frozenset({REFUND}))),
     (9, "a began after the stop of entry 1", History(STOPPED, [])),
     (8, "ledger_unavailable", History([], [], works=[told("", "no", code="ledger_unavailable")])),
 ]
@@ -157,3 +162,8 @@ def test_effect_later_than_assumed_is_not_judged() -> None:
 def test_story_that_is_not_over_may_have_open_intents(entries: Sequence[Line]) -> None:
     found = check(History(entries[:1], [], is_over=False))
     assert found == []
+
+
+def test_only_people_settle_some_operations() -> None:
+    entries = chain(intent("a"), outcome("a", "unknown"))
+    assert check(History(entries, [], only_people=frozenset({REFUND}))) == []

@@ -2,7 +2,8 @@
 
     python -m matrix [--points P,…] [--faults F,…] [--scripts S,…] [--workers N] [--write]
     python -m matrix --seeded [--only NAME,…] [--write]
-    python -m matrix --schedules N [--seed N]
+    python -m matrix --schedules N [--seed N] [--whole]
+    python -m matrix --calls N
 
 Ends with 1 where a property is violated, where a story could not be judged, or where a seeded fault
 is not caught. `--write` puts the tables into docs/team/matrix.md.
@@ -13,14 +14,18 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from matrix import tables, workers
 from matrix.points import POINTS
 from matrix.scripts import SCRIPTS
 from matrix.seeded import SEEDED
 from matrix.story import Result
+from matrix.whole.load import put_calls
+from matrix.whole.world import running_whole_world
 from matrix.workers import T
 
 WORKERS = 2
@@ -31,6 +36,8 @@ def main() -> int:
     started = time.monotonic()
     if line.seeded:
         return run_seeded(line)
+    if line.calls:
+        return run_load(line.calls)
     results = run_soak(line) if line.schedules else run_matrix(line)
     unjudged = [one for one in results if not one.is_judged]
     broken = [one for one in results if one.is_judged and one.violations]
@@ -53,6 +60,8 @@ def read_line() -> argparse.Namespace:
     parser.add_argument("--seeded", action="store_true")
     parser.add_argument("--only", type=_split, default=tuple(one.name for one in SEEDED))
     parser.add_argument("--schedules", type=int, default=0)
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--calls", type=int, default=0)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--write", action="store_true")
     return parser.parse_args()
@@ -75,6 +84,19 @@ def run_matrix(line: argparse.Namespace) -> list[Result]:
     return told + scripts
 
 
+def run_load(calls: int) -> int:
+    """Return 1 where an answer was wrong, or something grew."""
+    with (
+        tempfile.TemporaryDirectory(prefix="kartra-matrix-") as folder,
+        running_whole_world(Path(folder)) as world,
+    ):
+        load = put_calls(world, calls)
+    say(str(load))
+    for fault in load.faults:
+        say(f"WRONG {fault}")
+    return 1 if load.faults else 0
+
+
 def run_seeded(line: argparse.Namespace) -> int:
     """Return 1 where a seeded fault is not caught."""
     results: dict[str, Result | None] = dict.fromkeys(line.only)
@@ -92,9 +114,10 @@ def run_seeded(line: argparse.Namespace) -> int:
 
 def run_soak(line: argparse.Namespace) -> list[Result]:
     seed = random.randrange(10**9) if line.seed is None else line.seed
-    say(f"SEED={seed}, {line.schedules} schedules")
+    say(f"SEED={seed}, {line.schedules} {'runs of whole replicas' if line.whole else 'schedules'}")
     seeds = [seed + number for number in range(line.schedules)]
-    return [*report(workers.play_schedule, seeds, line.workers)]
+    work = workers.play_whole if line.whole else workers.play_schedule
+    return [*report(work, seeds, line.workers)]
 
 
 def report(work: Callable[[T], Result], tasks: Sequence[T], processes: int) -> Iterator[Result]:

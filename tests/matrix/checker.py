@@ -27,6 +27,9 @@ DISORDERLY = frozenset({"ledger_unavailable", "internal_error", "bug", "lost", "
 """Codes that only a fault explains."""
 
 
+APPROVING = frozenset({"approval_approved", "approval_agreed"})
+"""Entries by which a person approves; the second of them is not the last that is needed."""
+
 NOT_JUDGED = 0
 
 
@@ -101,7 +104,7 @@ def _succeeded_before(earlier: IntentRecord | None, later: IntentRecord | None) 
 
 
 def executions_have_intents(history: History) -> Iterator[str]:
-    """2: each execution has exactly one earlier intent, with its attempt.
+    """2: each execution has exactly one earlier intent, with its attempt; a request has one.
 
     Where commits wait for the standby, the intent is not one that a failover lost.
     """
@@ -119,6 +122,16 @@ def executions_have_intents(history: History) -> Iterator[str]:
             yield f"the intent {done.intent} was recorded after its execution"
         elif found[0].body.get("attempt", "") != done.attempt:
             yield f"{done.intent} was executed under another attempt than recorded"
+    yield from _requests_without_intent(history, entries)
+
+
+def _requests_without_intent(
+    history: History, entries: Mapping[str, Sequence[Line]]
+) -> Iterator[str]:
+    for intent in dict.fromkeys(history.requests):
+        count = len(entries.get(intent, ()))
+        if count != 1:
+            yield f"the request {intent or '(no intent)'} has {count} intents"
 
 
 def one_open_intent(history: History) -> Iterator[str]:
@@ -170,7 +183,7 @@ def consents_burn(history: History) -> Iterator[str]:
 def _approved_by_another(
     body: Mapping[str, Any], approvers: Mapping[str, set[str]]
 ) -> Iterator[str]:
-    asked, approved = body.get("actor", ""), approvers.get(str(body["approval"]))
+    asked, approved = body["requester"]["key"], approvers.get(str(body["approval"]))
     if approved is None:
         yield f"{body['intent']} ran on approval {body['approval']}, which nobody gave"
     elif asked in approved:
@@ -180,8 +193,8 @@ def _approved_by_another(
 def _approvers(history: History) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for line in history.chain:
-        if line.kind == "consent" and line.body.get("event") == "approved":
-            found[str(line.body.get("number"))].add(str(line.body.get("who", "")))
+        if line.kind == "consent" and line.body["event"] in APPROVING:
+            found[str(line.body["number"])].add(line.body["person"])
     return found
 
 
@@ -247,7 +260,8 @@ def settles_in_time(history: History) -> Iterator[str]:
     if history.is_calm:
         yield from _disorderly(history)
     for intent in final_intents(history.chain).values() if history.is_over else ():
-        if intent.is_open:
+        by_people = intent.state == "unknown" and intent.body["operation"] in history.only_people
+        if intent.is_open and not by_people:
             yield f"{intent.id} is still {intent.state}"
     for answer in history.works:
         if answer.executed != "yes":

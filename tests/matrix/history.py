@@ -87,6 +87,8 @@ class History:
         works: answers to fresh writes after everything healed; each must be done.
         is_durable: True if commits waited for the standby: no entry that was acknowledged is lost.
         is_calm: True if nothing failed, so that each answer must be an orderly one.
+        requests: the intent of each write that reached the upstream, also without an effect.
+        only_people: operations whose unknown outcome only people can settle.
         effect_seconds: the longest time from acceptance to effect under which the protocol holds.
     """
 
@@ -101,6 +103,8 @@ class History:
     is_durable: bool = True
     is_calm: bool = False
     effect_seconds: float | None = None
+    requests: Sequence[str] = ()
+    only_people: frozenset[str] = frozenset()
 
 
 @dataclass

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,24 @@ class Upstream:
 
     def executions(self, sales: Sequence[str]) -> list[Execution]:
         """Return what the journal has of these sales, in the order of the effects."""
-        sql = "SELECT meta, effects, applied_at, received_at FROM requests WHERE effects <> '[]'"
+        sql = (
+            "SELECT meta, effects, applied_at, received_at, token_id FROM requests"
+            " WHERE effects <> '[]' ORDER BY applied_at, n"
+        )
         found = [
-            replace(_make_execution(json.loads(meta or "{}") or {}, effect, at), received_at=began)
-            for meta, effects, at, began in self.rows(sql + " ORDER BY applied_at, n")
+            _make_execution(Sent.read(meta, token), effect, at, began)
+            for meta, effects, at, began, token in self.rows(sql)
             for effect in json.loads(effects)
         ]
         return [done for done in found if done.target in sales]
+
+    def writes(self) -> list[Sent]:
+        """Return every write that reached it, also one that it refused."""
+        sql = (
+            "SELECT meta, token_id FROM requests WHERE meta LIKE ?"
+            " OR (method = 'POST' AND substr(token_id, 1, 4) = 'att_')"
+        )
+        return [Sent.read(meta, token) for meta, token in self.rows(sql, f"%{INTENT_KEY}%")]
 
     def is_executing(self) -> bool:
         """Return whether a write was just accepted and is not executed yet."""
@@ -117,15 +128,38 @@ class Upstream:
             database.executemany(_SALES, sales)
 
 
-def _make_execution(meta: Mapping[str, Any], effect: Mapping[str, Any], at: float) -> Execution:
-    given = effect["arguments"]
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The write that a request names: by its `meta`, and a raw one by the id of its token alone."""
+
+    intent: str
+    attempt: str
+    line: int
+    hash: str
+
+    @classmethod
+    def read(cls, meta: str | None, token: str | None) -> Sent:
+        named = json.loads(meta or "{}") or {}
+        return cls(
+            intent=str(named.get(INTENT_KEY, "")),
+            attempt=str(named.get(ATTEMPT_KEY, "") or token or ""),
+            line=int(named.get(LINE_KEY, 0)),
+            hash=str(named.get(HASH_KEY, "")),
+        )
+
+
+def _make_execution(
+    sent: Sent, effect: Mapping[str, Any], at: float, received_at: float
+) -> Execution:
+    given, lead = effect["arguments"], effect.get("lead") or {}
     return Execution(
-        intent=str(meta.get(INTENT_KEY, "")),
-        attempt=str(meta.get(ATTEMPT_KEY, "")),
+        intent=sent.intent,
+        attempt=sent.attempt,
         operation=str(effect["cmd"]),
-        target=str(given.get("transaction_id", "")),
+        target=str(given.get("transaction_id") or lead.get("id") or ""),
         amount=Decimal(str(given.get("refund_amount") or CENTS / 100)),
         at=at,
-        line=int(meta.get(LINE_KEY, 0)),
-        hash=str(meta.get(HASH_KEY, "")),
+        line=sent.line,
+        hash=sent.hash,
+        received_at=received_at,
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from polling import wait_for
 
@@ -22,6 +22,8 @@ from matrix.checker import NOT_JUDGED, Violation
 from matrix.faults import FAULTS
 from matrix.seeded import BY_NAME as SEEDED_BY_NAME
 from matrix.story import Result
+from matrix.whole import schedule
+from matrix.whole.world import WholeWorld
 from matrix.world import World
 
 T = TypeVar("T")
@@ -43,17 +45,30 @@ def run(
     shutil.rmtree(folder, ignore_errors=True)
 
 
+class _AnyWorld(Protocol):
+    def start(self) -> object: ...
+
+    def close(self) -> None: ...
+
+
+W = TypeVar("W", bound=_AnyWorld)
+
+
 @dataclass
-class _Place:
-    """The one world of a worker, made when it is needed."""
+class _Place(Generic[W]):
+    """The one world of a kind in a worker, made when it is needed."""
 
+    make: Callable[[Path], W]
     folder: Path = Path()
-    world: World | None = None
+    world: W | None = None
+    runs: int = 0
 
-    def get(self) -> World:
+    def get(self) -> W:
         if self.world is None:
-            self.world = World(Path(tempfile.mkdtemp(dir=self.folder)))
+            self.world = self.make(Path(tempfile.mkdtemp(dir=self.folder)))
             self.world.start()
+            self.runs = 0
+        self.runs += 1
         return self.world
 
     def close(self) -> None:
@@ -62,20 +77,28 @@ class _Place:
             self.world = None
 
 
-_place = _Place()
+_place = _Place(World)
+_whole = _Place(WholeWorld)
+RUNS_OF_A_WORLD = 30
+"""Runs of whole replicas on one ledger: each judges all that happened in its world so far."""
 
 
 def _prepare(folder: Path) -> None:
-    _place.folder = folder
-    multiprocessing.util.Finalize(None, _place.close, exitpriority=10)
+    _place.folder = _whole.folder = folder
+    multiprocessing.util.Finalize(None, _close, exitpriority=10)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
 
 def _end_with_parent(parent: int) -> None:
     """Leave no server behind where the run was killed."""
     wait_for(lambda: os.getppid() != parent, within=float("inf"), every=1)
-    _place.close()
+    _close()
     os._exit(1)
+
+
+def _close() -> None:
+    _place.close()
+    _whole.close()
 
 
 TRIES = 3
@@ -95,7 +118,7 @@ def _tell(work: Callable[[T], Result], task: T) -> Result:
     try:
         return work(task)
     except Exception:  # noqa: BLE001  the other stories go on
-        _place.close()
+        _close()
         text = "".join(traceback.format_exc()[-1500:])
         return Result("", f"{task}", False, [Violation(NOT_JUDGED, f"the story failed: {text}")])
 
@@ -126,3 +149,11 @@ def tell_with_fault(world: World, name: str, patience: float = story.PATIENCE) -
 
 def play_schedule(seed: int) -> Result:
     return soak.play(_place.get(), soak.draw(seed))
+
+
+def play_whole(seed: int) -> Result:
+    """Play a run of whole replicas; a violation would be seen in each later run of its world."""
+    result = schedule.play(_whole.get(), schedule.draw(seed))
+    if result.violations or _whole.runs >= RUNS_OF_A_WORLD:
+        _whole.close()
+    return result

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-_FIELD = '<input type="hidden" name="{}" value="([^"]*)">'
+_HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _FORM = re.compile(r'<form method="post" action="([^"]+)".*?</form>', re.DOTALL)
 MAX_REDIRECTS = 6
 
@@ -50,12 +50,17 @@ class Browser:
 
     def approve(self, account: str, number: int, typed: str) -> str:
         """Approve a card with the typed amount; return the page that follows."""
-        path = f"/page/a/{account}/approvals/{number}"
-        form = self._find_form(self.open(f"/page/a/{account}/"), path)
-        fields = {name: _read_field(form, name) for name in ("csrf", "seen")}
+        form = f"/page/a/{account}/approvals/{number}"
+        fields = {"typed": typed, "reason": "", "decision": "approve"}
+        return self.submit(f"/page/a/{account}/", form, **fields)
+
+    def submit(self, path: str, action: str, **fields: str) -> str:
+        """Fill in the form of a page that is posted to `action`; return the page that follows."""
+        form = self._find_form(self.open(path), action)
+        hidden = {name: html.unescape(value) for name, value in _HIDDEN.findall(form)}
         answer = self._http.post(
-            f"{self._address}{path}",
-            data={**fields, "typed": typed, "reason": "", "decision": "approve"},
+            f"{self._address}{action}",
+            data={**hidden, **fields},
             headers={"Origin": self._address},
         )
         return self._follow(self._locate(answer), {})
@@ -83,10 +88,3 @@ class Browser:
         if not answer.is_redirect:
             raise BrowserError(f"the form was answered with {answer.status_code}")
         return str(answer.url.join(answer.headers["location"]))
-
-
-def _read_field(form: str, name: str) -> str:
-    found = re.search(_FIELD.format(name), form)
-    if found is None:
-        raise BrowserError(f"the form has no field {name}")
-    return html.unescape(found[1])

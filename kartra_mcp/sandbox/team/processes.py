@@ -63,6 +63,8 @@ def running_program(
         yield program
     finally:
         program.end()
+        assert program.process.stdout is not None  # noqa: S101  it is a pipe
+        program.process.stdout.close()
 
 
 def _start(
