@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from kartra_mcp.catalogue.builder import build_catalogue
+from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.core.models import Gate, Risk, Verdict
 from kartra_mcp.core.principal import ROLES, SCOPES, Principal, make_principal_key
-from kartra_mcp.policy.gates import Policy, evaluate, resolve_gate
-from kartra_mcp.policy.roles import Right, call_rights, page_rights
+from kartra_mcp.policy.gates import Policy, evaluate, hidden_reason, resolve_gate
+from kartra_mcp.policy.roles import TOOL_RIGHTS, Right, call_rights, page_rights
 
 GATES = {
     Risk.READ: Gate.ALLOW,
@@ -53,6 +55,18 @@ def test_the_status_needs_no_role():
 def test_every_role_but_none_reads_the_ledger(role):
     rules = Policy(GATES, rights=call_rights(replace(MEMBER, roles=frozenset({role}))))
     assert evaluate(Risk.READ, {"kartra_ledger"}, rules) is Verdict.RUN
+
+
+@pytest.mark.parametrize("tool", TOOL_RIGHTS)
+def test_an_action_that_has_the_name_of_a_built_in_tool_needs_the_right_of_its_risk(tool):
+    key = tool.removeprefix("kartra_")
+    raw = {"id": "1", "key": key, "name": key, "type": "custom"}
+    (entry,) = build_catalogue([raw], frozenset(BUILTIN_TOOLS)).entries.values()
+    assert tool in entry.names
+    rules = Policy(GATES, rights=frozenset({TOOL_RIGHTS[tool]}) - {Right.WRITE, Right.MONEY})
+    assert hidden_reason(entry.min_risk, entry.names, rules) is Verdict.FORBIDDEN_ROLE
+    may_write = replace(rules, rights=frozenset({Right.WRITE, Right.MONEY}))
+    assert hidden_reason(entry.min_risk, entry.names, may_write) is None
 
 
 def test_an_irreversible_call_of_a_team_needs_an_approver_whatever_the_policy_file_permits():

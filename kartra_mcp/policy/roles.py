@@ -60,8 +60,13 @@ _OF_RISK: Mapping[Risk, Right] = {
 
 
 def required_right(risk: Risk, names: Iterable[str]) -> Right:
-    """Return the right that a call of this risk under these names needs."""
-    return next((TOOL_RIGHTS[name] for name in names if name in TOOL_RIGHTS), _OF_RISK[risk])
+    """Return the right that a call of this risk under these names needs.
+
+    An action may have the name of a built-in tool among others: the right is that of its risk.
+    """
+    named = set(names)
+    own = named.pop() if len(named) == 1 else ""
+    return TOOL_RIGHTS.get(own, _OF_RISK[risk])
 
 
 def rights_of_roles(roles: Iterable[Role]) -> frozenset[Right]:
