@@ -157,6 +157,15 @@ def test_each_of_many_answers_reaches_its_caller_and_nothing_grows(world: WholeW
     assert load.faults == [], str(load)
 
 
+def test_the_judge_finds_a_fault_in_whole_replicas(tmp_path: Path):
+    """Replicas that ignore the stop of all writes."""
+    with running_whole_world(tmp_path, ["stop of writes ignored"]) as made:
+        stop_writes(made, made.replicas[0])
+        assert give(Person(made, "sam", MAIN), made.new_target(MAIN), 5).code == "done"
+        found = judge_account(made, MAIN)
+    assert {one.number for one in found} == {9}, found
+
+
 def test_told_is_lost_where_no_replica_answers(world: WholeWorld):
     gone = replace(Person(world, "sam", MAIN), address="http://127.0.0.1:1")
     told: Told = gone.call("kartra_status")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import MISSING, fields
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 from kartra_mcp.cli.main import main
 from kartra_mcp.core.timings import WriteTimings
 from kartra_mcp.ledger.postgres.send_rights import SendRights
+from matrix import seeded
+
+SEEDED_VARIABLE = "MATRIX_SEEDED"
+"""Names of faults to put into this replica (`matrix.seeded`), to see that the judge finds them."""
 
 ANSWER_SECONDS, LOOK_SECONDS = 2.0, 0.3
 POLL_SECONDS, SETTLE_SECONDS = 0.5, 1.0
@@ -39,4 +44,5 @@ def shorten() -> None:
 
 if __name__ == "__main__":
     shorten()
+    seeded.apply(filter(None, os.environ.get(SEEDED_VARIABLE, "").split(",")))
     main(sys.argv[1:])

@@ -27,6 +27,7 @@ from matrix.history import ClientAnswer, Execution, History, Line
 from matrix.pair import Pair
 from matrix.relay import Relay
 from matrix.upstream import Sent, Upstream
+from matrix.whole.program import SEEDED_VARIABLE
 from matrix.whole.replica import WholeReplica
 
 ACCOUNTS = ("main", "outlet")
@@ -71,6 +72,7 @@ class WholeWorld:
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    seeded: Sequence[str] = ()
     replicas: list[WholeReplica] = field(default_factory=list)
     told: dict[str, list[Told]] = field(default_factory=lambda: {name: [] for name in ACCOUNTS})
     targets: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in ACCOUNTS})
@@ -268,7 +270,8 @@ class WholeWorld:
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
         given = {f"KARTRA_MCP_{name}": text for name, text in self.settings.items()}
-        return {**kept, **given, "HOME": str(self.folder)}
+        faults = {SEEDED_VARIABLE: ",".join(self.seeded)}
+        return {**kept, **given, **faults, "HOME": str(self.folder)}
 
 
 def _name(one: N, by_attempt: Mapping[str, str]) -> N:
@@ -285,9 +288,17 @@ def _answer(told: Told, by_call: Mapping[str, str]) -> ClientAnswer:
 
 
 @contextmanager
-def running_whole_world(folder: Path, **settings: str) -> Generator[WholeWorld]:
-    """Start a world; it ends with the block. `settings` are those of each replica, by name."""
-    made = WholeWorld(folder, settings)
+def running_whole_world(
+    folder: Path, seeded: Sequence[str] = (), **settings: str
+) -> Generator[WholeWorld]:
+    """Start a world; it ends with the block.
+
+    Args:
+        folder: an empty one.
+        seeded: faults in the protocol that its replicas have.
+        settings: of each replica, by name.
+    """
+    made = WholeWorld(folder, settings, seeded)
     try:
         yield made.start()
     finally:
