@@ -162,6 +162,7 @@ class ServedTeam:
     config: TeamConfig
     ledgers: Mapping[str, Ledger]
     store: DatabasePageStore
+    places: Mapping[str, TeamPlace]
 
     def visitor(self, replica: int = 0) -> Member:
         """Return a browser without a session, at one of the replicas."""
@@ -286,7 +287,7 @@ def serving_team(
         for one, ledgers in zip(listening, made, strict=True):
             page = _make_page(config, ledgers, store, clock, limits)
             kept.enter_context(_running(page, one))
-        yield ServedTeam(public_url, ports, identity, clock, config, made[0], store)
+        yield ServedTeam(public_url, ports, identity, clock, config, made[0], store, places)
 
 
 def _make_page(

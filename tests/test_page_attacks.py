@@ -17,6 +17,21 @@ import pytest
 from consent_actors import events, ledger_folder
 from consent_actors import sandbox as fresh
 from harness import Sandbox
+from page_attacks import (
+    AHEAD,
+    CHARTS,
+    FORMS,
+    FORWARDED,
+    HOSTILE_PART,
+    HOSTS,
+    METHODS,
+    NUMBERS,
+    ORIGINS,
+    PARTS,
+    PATHS_WITH_PARTS,
+    SITES,
+    list_other_cookies,
+)
 from page_client import (
     PIN,
     Reply,
@@ -103,26 +118,7 @@ def shows_nothing(reply: Reply) -> bool:
 # Names of this machine (DNS rebinding)
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "evil.example:{port}",
-        "127.0.0.1",
-        "localhost",
-        "127.0.0.1:1",
-        "127.0.0.1:{port}.evil.example",
-        "127.0.0.1:{port}@evil.example",
-        "localhost.:{port}",
-        "LOCALHOST:{port}",
-        "0.0.0.0:{port}",
-        "[::1]:{port}",
-        "127.1:{port}",
-        "2130706433:{port}",
-        "127.0.0.1:0{port}",
-        "",
-    ],
-)
+@pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("path", ["/", "/static/page.css"])
 def test_another_host_is_not_looked_at(visitor, host, path):
     reply = visitor.get(path, [("host", host.format(port=visitor.port))])
@@ -140,8 +136,7 @@ def test_no_host_two_hosts_and_another_address_line_are_not_looked_at(visitor):
 
 
 def test_a_forwarded_host_is_no_host(visitor):
-    said = {"x-forwarded-host": "evil.example", "forwarded": "host=evil.example"}
-    reply = visitor.get("/", {**said, "x-forwarded-for": "10.0.0.1"})
+    reply = visitor.get("/", FORWARDED)
     assert reply.status == 200
     assert "evil.example" not in reply.text
 
@@ -222,17 +217,7 @@ def test_a_token_of_another_secret_is_rejected(stranger, page):
     assert stranger.get(path_of(other.make_login_url(time.time()))).status == 401
 
 
-@pytest.mark.parametrize(
-    ("method", "headers"),
-    [
-        ("HEAD", {}),
-        ("GET", {"sec-purpose": "prefetch"}),
-        ("GET", {"sec-purpose": "prefetch;prerender"}),
-        ("GET", {"purpose": "prefetch"}),
-        ("POST", {"origin": "http://evil.example"}),
-        ("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}),
-    ],
-)
+@pytest.mark.parametrize(("method", "headers"), AHEAD)
 def test_who_only_looks_ahead_does_not_use_a_token_up(stranger, mint, method, headers):
     link = path_of(mint())
     assert stranger.ask(method, link, headers).status in {403, 405}
@@ -247,14 +232,7 @@ def test_the_cookie_is_for_this_page_alone(stranger, mint):
 
 
 def test_no_other_cookie_lets_in(visitor, page):
-    name, _, value = visitor.cookie.partition("=")
-    for cookie in (
-        f"{name}=",
-        f"{name}={value[:-1]}",
-        f"{name}={value}x",
-        f"kartra_page_1={value}",
-        f"{name}={visitor.own.get('csrf', 'x')}",
-    ):
+    for cookie in list_other_cookies(visitor.cookie, visitor.csrf()):
         assert Visitor(page.port, cookie).get("/").status == 401, cookie
 
 
@@ -342,21 +320,7 @@ def test_a_session_of_another_process_is_rejected(visitor, tmp_path):
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize(
-    "origin",
-    [
-        None,
-        "null",
-        "http://evil.example",
-        "https://127.0.0.1:{port}",
-        "http://127.0.0.1",
-        "http://127.0.0.1:1",
-        "http://localhost:{port}",
-        "http://127.0.0.1:{port}.evil.example",
-        "http://127.0.0.1:{port}/",
-        "",
-    ],
-)
+@pytest.mark.parametrize("origin", ORIGINS)
 def test_a_change_from_elsewhere_is_refused(visitor, origin):
     """It is refused even with the session's own token and the PIN."""
     said = None if origin is None else origin.format(port=visitor.port)
@@ -365,7 +329,7 @@ def test_a_change_from_elsewhere_is_refused(visitor, origin):
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "none", "", "same-origin, cross-site"])
+@pytest.mark.parametrize("site", SITES)
 def test_a_change_that_the_browser_calls_foreign_is_refused(visitor, site):
     ours = {"origin": f"http://127.0.0.1:{visitor.port}", "sec-fetch-site": site}
     reply = visitor.post("/approvals/1", ours, decision="approve", pin=PIN)
@@ -383,20 +347,7 @@ def test_a_change_without_the_sessions_own_token_is_refused(visitor, page, mint)
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize(
-    ("kind", "form"),
-    [
-        ("application/json", '{{"csrf": "{csrf}", "decision": "approve", "pin": "{pin}"}}'),
-        ("text/plain", "csrf={csrf}&decision=approve&pin={pin}"),
-        ("multipart/form-data; boundary=x", '--x\r\nname="csrf"\r\n\r\n{csrf}\r\n--x--'),
-        ("application/x-www-form-urlencoded", "csrf={csrf}&csrf={csrf}&decision=approve&pin={pin}"),
-        ("application/x-www-form-urlencoded", "csrf={csrf}&" + "a=1&" * 30 + "decision=approve"),
-        ("application/x-www-form-urlencoded", "csrf={csrf}&decision=approve&pin=%ff%fe"),
-        ("application/x-www-form-urlencoded", ""),
-        (None, "csrf={csrf}&decision=approve&pin={pin}"),
-    ],
-    ids=range(8),
-)
+@pytest.mark.parametrize(("kind", "form"), FORMS, ids=range(len(FORMS)))
 def test_what_is_no_form_of_ours_is_refused(visitor, kind, form):
     said = [("origin", f"http://127.0.0.1:{visitor.port}"), ("content-type", kind)]
     body = form.format(csrf=visitor.csrf(), pin="correct+horse")
@@ -426,17 +377,7 @@ def test_a_body_is_bounded(visitor, length):
 
 
 @pytest.mark.parametrize("path", ["/", "/cards", "/events", "/export.json", "/charts/outcomes.svg"])
-@pytest.mark.parametrize(
-    "asked_as",
-    [
-        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
-        {"sec-fetch-site": "same-site", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"},
-        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
-        {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "embed"},
-        {"sec-fetch-site": "cross-site"},
-    ],
-    ids=range(5),
-)
+@pytest.mark.parametrize("asked_as", PARTS, ids=range(len(PARTS)))
 def test_no_other_site_loads_a_part_of_it(visitor, path, asked_as):
     reply = visitor.get(path, asked_as)
     assert (reply.status, reply.text) == (403, "")
@@ -524,7 +465,7 @@ def test_nothing_is_inline_and_nothing_leads_elsewhere(visitor, stranger, path):
         assert [where for where in loaded.leads if not re.match(r"/(?!/)|#|\?", where)] == []
 
 
-@pytest.mark.parametrize("name", ["refunds", "outcomes", "tools", "errors", "latency"])
+@pytest.mark.parametrize("name", CHARTS)
 def test_pictures_hold_no_script_and_nothing_from_elsewhere(visitor, name):
     reply = visitor.get(f"/charts/{name}.svg")
     assert (reply.status, reply.headers["content-type"]) == (200, "image/svg+xml")
@@ -542,26 +483,9 @@ def test_untrusted_input_is_shown_as_text(visitor):
     assert "img" not in loaded.tags
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/done?lead={x}",
-        "/done?tool={x}&since={x}&until={x}&outcome={x}&risk={x}&consent={x}&transaction={x}",
-        "/done/{x}",
-        "/bulk/{x}",
-        "/bulk/{x}/items?state={x}&from={x}",
-        "/live/bulk/{x}",
-        "/{x}",
-        "/charts/{x}.svg",
-        "/static/{x}",
-        "/open/{x}",
-    ],
-)
+@pytest.mark.parametrize("path", PATHS_WITH_PARTS)
 def test_parts_of_an_address_are_shown_as_text(visitor, path):
-    hostile = (
-        "%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%3E%3Cimg%20src%3Dx%3E%00%0d%0aset-cookie:%20a=b"
-    )
-    reply = visitor.get(path.format(x=hostile))
+    reply = visitor.get(path.format(x=HOSTILE_PART))
     assert reply.status < 500
     assert "<script>alert" not in reply.text
     assert "<img src=x" not in reply.text
@@ -595,14 +519,14 @@ def test_no_path_leads_out(visitor, path):
     assert "location" not in reply.headers
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "X"])
+@pytest.mark.parametrize("method", METHODS)
 def test_other_methods_are_answered_without_content(visitor, method):
     reply = visitor.ask(method, "/approvals/1", {"origin": f"http://127.0.0.1:{visitor.port}"})
     assert (reply.status, reply.text) == (405, "")
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("number", ["0", "-1", "1e0", "01x", "\u0661", "9" * 30, "1/../2"])
+@pytest.mark.parametrize("number", NUMBERS)
 def test_a_number_is_a_number(visitor, number):
     path = f"/approvals/{number.encode().hex() if not number.isascii() else number}"
     reply = visitor.post(path, decision="approve", pin="")
