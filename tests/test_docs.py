@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from named_commands import commands_in_page, known_flags, usage_fault
+from tracked_files import tracked
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.command_tools import NAMES
@@ -27,21 +27,6 @@ ROOT = Path(__file__).parents[1]
 
 def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
-
-
-def tracked() -> list[Path]:
-    """Return the files of the repository; for a plain copy, all but caches."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-    )
-    names = listed.stdout.decode().split("\0") if listed.returncode == 0 else []
-    made = {".venv", ".git", ".pytest_cache", ".ruff_cache", ".hypothesis", "__pycache__"}
-    walked = (path for path in ROOT.rglob("*") if made.isdisjoint(path.relative_to(ROOT).parts))
-    found = [ROOT / name for name in names if name] or list(walked)
-    return [path for path in found if path.is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +97,8 @@ def test_every_command_is_documented() -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_every_make_target_that_is_named_exists(name: str) -> None:
-    targets = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)make ([a-z]+)", read(name), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", read(name), re.MULTILINE))
     assert named <= targets
     assert {"demo", "test", "check", "fix", "inspector", "manifest", "clean"} <= targets
     assert {"bundle", "dist", "registry"} <= targets

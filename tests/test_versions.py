@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kartra_mcp import __version__
-
-ROOT = Path(__file__).parents[1]
-
-
-def read(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
+from tools.release.versions import PLACES, loaded, read
 
 
-def loaded(name: str) -> dict[str, Any]:
-    return json.loads(read(name))
-
-
-VERSIONS = {
-    "manifest.json": lambda: loaded("manifest.json")["version"],
-    "server.json": lambda: loaded("server.json")["version"],
-    "server.json's package": lambda: loaded("server.json")["packages"][0]["version"],
-    "CHANGELOG.md": lambda: re.findall(r"^## \[([^\]]+)\]", read("CHANGELOG.md"), re.MULTILINE)[0],
-}
-
-
-@pytest.mark.parametrize("place", VERSIONS)
+@pytest.mark.parametrize("place", PLACES)
 def test_every_place_has_the_version_of_the_program(place: str) -> None:
-    assert VERSIONS[place]() == __version__
+    assert PLACES[place]() == {__version__}
 
 
 def test_the_version_is_one_that_every_index_takes() -> None:

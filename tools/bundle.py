@@ -28,6 +28,7 @@ import anyio
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from dist import EPOCH
 from kartra_mcp import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -302,7 +303,13 @@ def unset(prefix: str) -> dict[str, str]:
 def ran(line: Sequence[str | Path], stdin: str = "", env: Mapping[str, str] | None = None) -> str:
     """Return a program's output; raise `Off` with all of it if it failed."""
     ended = subprocess.run(
-        line, input=stdin, env=env, capture_output=True, text=True, timeout=300, check=False
+        line,
+        input=stdin,
+        env={**(os.environ if env is None else env), "SOURCE_DATE_EPOCH": EPOCH},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     if ended.returncode:
         raise Off(f"{Path(line[0]).name} failed:\n{ended.stdout}{ended.stderr}")

@@ -1,7 +1,8 @@
 """Build wheel and sdist, and install the wheel as users do: `make dist`.
 
-Checks their contents, builds the wheel again from the sdist, and installs it with uv and with
-pipx into temporary homes. There the installed program must print its version and run its demo.
+Checks their contents, builds both again from the unpacked sdist, and installs the wheel with uv,
+pipx and pip into temporary homes. There the installed program must print its version and run its
+demo.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ IN_SDIST = (
 )
 """Files of the sdist that are needed to build it and to run its tests."""
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
+EPOCH = "1580601600"
+"""Time stamp in wheel and sdist, as SOURCE_DATE_EPOCH: the build tool's own default, so that
+whoever builds without the variable gets the same bytes."""
 
 
 class Off(Exception):
@@ -82,26 +86,41 @@ def program_files() -> list[Path]:
 
 
 def rebuild(uv: Path) -> None:
-    """Check that a wheel built from the sdist is the same wheel."""
+    """Check that the unpacked sdist, elsewhere and with other times, builds both once more."""
     with tempfile.TemporaryDirectory(prefix="kartra-mcp-sdist-") as folder:
-        ran([uv, "build", "--quiet", "--wheel", "--out-dir", folder, SDIST])
-        if (Path(folder) / WHEEL.name).read_bytes() != WHEEL.read_bytes():
-            raise Off("the sdist builds another wheel than this folder")
-    print("dist: the sdist builds the same wheel, byte for byte")
+        with tarfile.open(SDIST) as opened:
+            opened.extractall(folder, filter="data")
+        source = Path(folder) / SDIST.name.removesuffix(".tar.gz")
+        for path in source.rglob("*"):
+            os.utime(path)
+        again = Path(folder) / "dist"
+        ran([uv, "build", "--quiet", "--wheel", "--sdist", "--out-dir", again, source])
+        for made in (WHEEL, SDIST):
+            if (again / made.name).read_bytes() != made.read_bytes():
+                raise Off(f"the unpacked sdist builds another {made.name} than this folder")
+    print("dist: the unpacked sdist builds the same wheel and the same sdist, byte for byte")
 
 
 def install(programs: Path, folder: Path) -> None:
-    """Install with each of the two installers, and run without installing."""
-    ways: Mapping[str, Sequence[str | Path]] = {
-        "uv": (programs / "uv", "tool", "install", "--quiet", "--python", sys.executable, WHEEL),
-        "pipx": (programs / "pipx", "install", "--quiet", "--python", sys.executable, WHEEL),
+    """Install with each of the three installers, and run without installing."""
+    python, local = ("--quiet", "--python", sys.executable), Path(".local", "bin")
+    own = folder / "pip" / "environment"
+    pip = own / "bin" / "python"
+    ways: Mapping[str, tuple[Path, Sequence[Sequence[str | Path]]]] = {
+        "uv": (local, [(programs / "uv", "tool", "install", *python, WHEEL)]),
+        "pipx": (local, [(programs / "pipx", "install", *python, WHEEL)]),
+        "pip": (
+            Path(own.name, "bin"),
+            [(sys.executable, "-m", "venv", own), (pip, "-m", "pip", "install", "-qq", WHEEL)],
+        ),
     }
-    for name, line in ways.items():
+    for name, (bin_folder, lines) in ways.items():
         env = thrown_away(folder / name)
         started = time.monotonic()
-        ran(line, env=env)
+        for line in lines:
+            ran(line, env=env, cwd=folder)
         seconds = time.monotonic() - started
-        use([folder / name / ".local" / "bin" / "kartra-mcp"], env)
+        use([folder / name / bin_folder / "kartra-mcp"], env)
         print(f"dist: installed by {name} in {seconds:.1f} s: its version, its demo")
     at_once = [programs / "uvx", "--quiet", "--python", sys.executable, "--from", WHEEL]
     version([*at_once, "kartra-mcp"], thrown_away(folder / "uvx"))
@@ -111,28 +130,37 @@ def install(programs: Path, folder: Path) -> None:
 def use(program: Sequence[str | Path], env: Mapping[str, str]) -> None:
     """Check the version, and run the whole demo."""
     version(program, env)
-    ran([*program, "demo"], env=env)
+    ran([*program, "demo"], env=env, cwd=Path("/"))
 
 
 def version(program: Sequence[str | Path], env: Mapping[str, str]) -> None:
-    said = ran([*program, "--version"], env=env).strip()
+    said = ran([*program, "--version"], env=env, cwd=Path("/")).strip()
     if said != f"kartra-mcp {__version__}":
         raise Off(f"the installed program reports the version {said!r}")
 
 
 def thrown_away(home: Path) -> dict[str, str]:
-    """Return an environment with a temporary home, the system's PATH and the index's settings."""
+    """Return an environment with a temporary home, the system's PATH and the index's settings.
+
+    Only what the installers downloaded before is shared, as each would fetch it again.
+    """
     home.mkdir()
     kept = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "SSL_", "LANG"))}
-    return {**kept, "HOME": str(home), "PATH": SYSTEM}
+    cache = Path.home() / ".cache"
+    shared = {"PIP_CACHE_DIR": str(cache / "pip"), "UV_CACHE_DIR": str(cache / "uv")}
+    return {**shared, **kept, "HOME": str(home), "PATH": SYSTEM}
 
 
-def ran(line: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
+def ran(
+    line: Sequence[str | Path],
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+) -> str:
     """Return a program's output; raise `Off` with all of it if it failed."""
     ended = subprocess.run(
         line,
-        env=env,
-        cwd="/" if env else ROOT,
+        env={**(os.environ if env is None else env), "SOURCE_DATE_EPOCH": EPOCH},
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

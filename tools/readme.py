@@ -44,12 +44,17 @@ def written(page: str) -> str:
     text = (ROOT / page).read_text(encoding="utf-8")
     made = parts()
     for name in PAGES[page]:
-        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-        between = re.compile(f"(?s)(?<={re.escape(begin)}\n).*?(?={re.escape(end)})")
-        if not between.search(text):
-            raise SystemExit(f"{page} has no part {name!r}: {begin} … {end}")
-        text = between.sub(lambda _, part=made[name]: part, text)
+        text = replace_part(text, name, made[name])
     return text
+
+
+def replace_part(text: str, name: str, part: str) -> str:
+    """Return a page's text with one generated part replaced."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    between = re.compile(f"(?s)(?<={re.escape(begin)}\n).*?(?={re.escape(end)})")
+    if not between.search(text):
+        raise SystemExit(f"the page has no part {name!r}: {begin} … {end}")
+    return between.sub(lambda _: part, text)
 
 
 def parts() -> dict[str, str]:
