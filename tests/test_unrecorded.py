@@ -10,9 +10,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
+from bulk_account import CREATE, agree, bulk_id, created, new_leads, plan, resume
+from consent_actors import ledger_folder, sandbox
 from fork_server import forked
-from harness import Sandbox, StandIn, action, call, connect, connect_stdio, healthy
+from harness import Answer, Sandbox, StandIn, action, call, connect, connect_stdio, healthy
 from mcp import Client, StdioServerParameters
 from polling import until
 
@@ -92,6 +95,43 @@ async def test_another_program_has_it_locked(place, protocol_version):
             db.execute("BEGIN IMMEDIATE")
             assert "has locked it" in await refused(client, place)
         assert not (await call(client, REFUND, transaction_id=7, confirm=True)).failed
+
+
+async def test_a_bulk_run_whose_ledger_is_locked_in_the_middle_claims_nothing(tmp_path: Path):
+    """Bug: "Nothing was done", after items were done."""
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    place.arrange("fault", "set", "create_lead", "slow", "--times=8", "--message=0.1")
+    answers: list[Answer] = []
+    async with connect(place, "legacy") as client:
+        preview = await plan(client, CREATE, new_leads(8))
+
+        async def run() -> None:
+            answers.append(await agree(client, preview))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await until(lambda: created(place) >= 2)
+            with closing(
+                sqlite3.connect(ledger_folder(place) / "ledger.db", isolation_level=None)
+            ) as db:
+                await lock(db)
+                await until(lambda: bool(answers))
+        (answer,) = answers
+        assert (answer.code, answer.executed) == ("ledger_unavailable", "unknown")
+        assert "Nothing was done" not in answer.text
+        assert bulk_id(preview) in answer.error["remedy"]
+        done = await resume(client, bulk_id(preview))
+    assert (done.result["state"], created(place)) == ("done", 8)
+
+
+async def lock(db: sqlite3.Connection) -> None:
+    """Lock a ledger as another program would, between two of its commits."""
+    while True:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            await anyio.lowlevel.checkpoint()
 
 
 @posix

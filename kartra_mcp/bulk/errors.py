@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
@@ -10,6 +11,7 @@ from kartra_mcp.core.json_types import as_dict
 from kartra_mcp.core.models import Executed, Gate
 from kartra_mcp.core.principal import Principal
 from kartra_mcp.ledger.bulk_records import BulkRun
+from kartra_mcp.ledger.errors import explain
 from kartra_mcp.policy.gates import Policy
 from kartra_mcp.policy.roles import Right, forbidden_role_error
 
@@ -53,6 +55,24 @@ def require_cancel_right(run: BulkRun, rules: Policy) -> None:
     """Refuse who may only read, in a team: the end of a run of writes is a decision about them."""
     if rules.rights is not None and not run.is_read and Right.WRITE not in rules.rights:
         raise forbidden_role_error()
+
+
+@contextmanager
+def interrupted_by_ledger(run: BulkRun) -> Generator[None]:
+    """Let no error of the ledger claim that nothing was done while items of writes ran."""
+    try:
+        yield
+    except RefusedError as problem:
+        if problem.code != "ledger_unavailable" or run.is_read:
+            raise
+        raise KartraMCPError(
+            problem.code,
+            f"The ledger could not be used while {run.id} ran: {explain(problem)} Items may have "
+            "run in this call.",
+            f'Call kartra_bulk_status {{"bulk_id": "{run.id}"}} to see them, then kartra_bulk_run '
+            "with the bulk_id alone: no item runs twice.",
+            executed=Executed.UNKNOWN,
+        ) from problem
 
 
 def _describe_suppressed(run: BulkRun) -> str:

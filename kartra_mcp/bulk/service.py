@@ -12,6 +12,7 @@ from kartra_mcp.bulk import csv_import, result_items
 from kartra_mcp.bulk.conditions import parse_condition
 from kartra_mcp.bulk.errors import (
     gated_read_error,
+    interrupted_by_ledger,
     no_run_error,
     no_tool_error,
     other_connection_error,
@@ -192,7 +193,8 @@ class BulkService:
             return run
         at_once = self.pace.at_once
         runner = ItemRunner(self.gateway, self.rules, at_once, run, entry, deadline, client)
-        return await runner.run_items()
+        with interrupted_by_ledger(run):
+            return await runner.run_items()
 
     async def advance(
         self,
@@ -210,8 +212,11 @@ class BulkService:
         """
         patience = ExtendableDeadline(deadline)
         run = await self.begin(run, entry, consent, patience, client)
-        run = await self.run_items(run, entry, patience.deadline, client)
-        return await self._answer(run)
+        ended = await self.run_items(run, entry, patience.deadline, client)
+        if run.state != "running":
+            return await self._answer(ended)
+        with interrupted_by_ledger(run):
+            return await self._answer(ended)
 
     async def call_status(self, wanted: Mapping[str, Any], _: Deadline) -> CallResult:
         """Run `kartra_bulk_status`: one run with its items, or the newest runs."""
