@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio  # noqa: TID251  uvicorn's protocol is asyncio's
-from typing import Any
+from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kartra_mcp.web import peers
+from kartra_mcp.web.joined_writes import JoinedWrites
 from kartra_mcp.web.timings import PageTimings
 
 
@@ -20,7 +21,7 @@ class TimedH11Protocol(H11Protocol):
 
     # uvicorn narrows the argument of asyncio's own method in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
         self._wait()
 
     def data_received(self, data: bytes) -> None:
