@@ -8,7 +8,6 @@ empty in every object at its location, so that the list loses nothing but the ki
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
@@ -28,8 +27,7 @@ def extract_empty_fields(result: Any) -> tuple[Any, EmptyFields]:
     `{"/lead": ["phone", "zip", "city"]}`.
     """
     objects: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for location, found in _iter_objects(result, ""):
-        objects[location].append(found)
+    _collect_objects(result, "", objects)
     names = {location: _always_empty(found) for location, found in objects.items()}
     listed = {location: empty for location, empty in names.items() if len(empty) >= MIN_FIELDS}
     return (_without(result, "", listed) if listed else result), listed
@@ -43,21 +41,25 @@ def is_empty(value: Any) -> bool:
 
 
 def _always_empty(objects: list[dict[str, Any]]) -> list[str]:
+    first, *others = objects
     return [
         name
-        for name in objects[0]
-        if all(name in found and is_empty(found[name]) for found in objects)
+        for name, value in first.items()
+        if is_empty(value) and all(name in other and is_empty(other[name]) for other in others)
     ]
 
 
-def _iter_objects(value: Any, location: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _collect_objects(value: Any, location: str, objects: dict[str, list[dict[str, Any]]]) -> None:
+    """Add every object to those at its location. Most values are scalars, which cost no call."""
     if is_object(value):
-        yield location, value
+        objects[location].append(value)
         for name, inner in value.items():
-            yield from _iter_objects(inner, _join(location, name))
+            if isinstance(inner, dict | list):
+                _collect_objects(inner, _join(location, name), objects)
     elif is_array(value):
+        place = f"{location}/*"
         for inner in value:
-            yield from _iter_objects(inner, f"{location}/*")
+            _collect_objects(inner, place, objects)
 
 
 def _without(value: Any, location: str, listed: EmptyFields) -> Any:
@@ -65,6 +67,8 @@ def _without(value: Any, location: str, listed: EmptyFields) -> Any:
         dropped = listed.get(location, ())
         return {
             name: _without(inner, _join(location, name), listed)
+            if isinstance(inner, dict | list)
+            else inner
             for name, inner in value.items()
             if name not in dropped
         }

@@ -11,6 +11,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_VALUES = 100_000
 """Values of one message: validation takes time for each, however short it is."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _SMALL = 64 * 1024
 """Bytes below which the values need not be counted."""
 
@@ -32,7 +33,7 @@ def check_arguments(given: Any) -> int:
         RefusedError: `input_too_large`.
     """
     try:
-        dumped = json.dumps(given, ensure_ascii=False).encode(errors="surrogatepass")
+        dumped = _ENCODER.encode(given).encode(errors="surrogatepass")
     except (RecursionError, TypeError, ValueError):
         raise input_too_large() from None
     if len(dumped) > MAX_MESSAGE_BYTES or has_too_many_values(dumped):

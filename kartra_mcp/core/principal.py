@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeGuard, get_args
 
 Role = Literal["viewer", "operator", "requester", "approver", "auditor", "admin"]
@@ -51,6 +52,7 @@ class Principal:
         return make_principal_key(self.issuer, self.subject)
 
 
+@lru_cache(maxsize=4_096)
 def make_principal_key(issuer: str, subject: str) -> str:
     covered = f"{len(issuer)}:{issuer}{subject}"  # no pair of texts can be split in two ways
     return hashlib.sha256(covered.encode()).hexdigest()[:32]

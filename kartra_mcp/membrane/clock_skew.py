@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _RESOLUTION = 1.0
 """`Date` has whole seconds: the server's time was up to one second later."""
@@ -39,9 +40,17 @@ def measure_skew(date: str, sent_at: float, received_at: float) -> ClockSkew | N
         sent_at: this machine's clock before the request, in seconds since the epoch.
         received_at: this machine's clock after the response began.
     """
-    try:
-        then = parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError, OverflowError):
+    then = _parse_date(date)
+    if then is None:
         return None
     skew = ClockSkew(then - received_at, then + _RESOLUTION - sent_at)
     return skew if 0 <= skew.high - skew.low <= MAX_UNCERTAINTY else None
+
+
+@lru_cache(maxsize=16)
+def _parse_date(date: str) -> float | None:
+    """Return the seconds since the epoch. All responses of one second have the same text."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
-import anyio
-
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.json_types import is_object
@@ -267,7 +265,7 @@ class HttpClient:
         """Return the answer, with the token redacted."""
         found = await self._send(question, to_do)
         body = await parse_off_loop(len(found.body), redact, found.body, found.token, REDACTED)
-        return replace(found, body=body)
+        return found if body is found.body else replace(found, body=body)
 
     async def _send(self, question: ApiRequest, to_do: CallOptions, token: str = "") -> _Answer:
         """Return the answer to a request under `token`, else under the token for it."""
@@ -280,10 +278,7 @@ class HttpClient:
                 begun = await self._begin_write(to_do.write_record, sending)
                 content = question.encode_content(begun)
                 token = self._mint_for(begun)
-            with (
-                self._unfinished.track(to_do.shielded),
-                anyio.CancelScope(deadline=to_do.deadline.at),
-            ):
+            with self._unfinished.track(to_do.shielded, to_do.deadline.at):
                 found = await self._exchange(question, content, token, sending)
                 if found.status == UNAUTHORIZED:
                     self._minted = None

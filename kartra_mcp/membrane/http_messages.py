@@ -44,6 +44,7 @@ MAX_REQUEST_BYTES = 10_000_000
 """Largest request in bytes; Membrane documents 10 MB."""
 
 ROOM_FOR_THE_MARK = 1_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 NOT_FOUND = 404
 
 
@@ -70,7 +71,7 @@ class ApiRequest:
             return None
         marked = {"meta": _make_mark(begun)} if begun and self.takes_mark else {}
         try:
-            text = json.dumps({**self.body, **marked}, ensure_ascii=False, allow_nan=False)
+            text = _ENCODER.encode({**self.body, **marked})
             raw = text.encode()
         except ValueError:
             raise _not_json_error() from None

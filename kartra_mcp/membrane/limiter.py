@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -26,9 +27,12 @@ class RunningCalls:
     _is_over: bool = False
 
     @contextmanager
-    def track(self, finish: bool) -> Generator[None]:  # noqa: FBT001
-        """Track one call. The block ends early, without an error, if `cancel_all` ended it."""
-        with anyio.CancelScope(shield=finish) as scope:
+    def track(self, finish: bool, until: float = math.inf) -> Generator[None]:  # noqa: FBT001
+        """Track one call, to `until` on anyio's clock.
+
+        The block ends early, without an error, at that time or if `cancel_all` ended it.
+        """
+        with anyio.CancelScope(deadline=until, shield=finish) as scope:
             self._scopes.add(scope)
             if self._is_over:
                 scope.cancel()

@@ -220,6 +220,8 @@ def matches(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
 
 def matches_any_spelling(names: Iterable[str], patterns: tuple[str, ...]) -> bool:
     """Match like `_matches`, and also in any spelling, with or without `kartra_`."""
+    if not patterns:
+        return False
     bare = {name for full in names for name in (full, full.lower().removeprefix(PREFIX))}
     return matches(bare, patterns) or any(
         _matches_ignoring_style(n, p) for n in bare for p in patterns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Risk
@@ -75,10 +76,15 @@ def rights_of_roles(roles: Iterable[Role]) -> frozenset[Right]:
 
 def call_rights(principal: Principal) -> frozenset[Right]:
     """Return what a call of this principal may do: its roles, within the scopes of its token."""
+    return _scoped_rights(principal.roles, principal.scopes)
+
+
+@lru_cache(maxsize=512)
+def _scoped_rights(roles: frozenset[Role], scopes: frozenset[str]) -> frozenset[Right]:
     let_through = frozenset[Right]().union(
-        *(SCOPE_RIGHTS.get(scope, frozenset()) for scope in principal.scopes)
+        *(SCOPE_RIGHTS.get(scope, frozenset()) for scope in scopes)
     )
-    return rights_of_roles(principal.roles) & let_through & CALL_RIGHTS
+    return rights_of_roles(roles) & let_through & CALL_RIGHTS
 
 
 def page_rights(principal: Principal) -> frozenset[Right]:

@@ -61,6 +61,8 @@ def drop_absent(
         given: top-level arguments, under advertised or own names.
         optional: folded names that may be left out without a larger effect; None is all of them.
     """
+    if all(value is not None and value != "" for value in given.values()):
+        return dict(given)
     at, needed = locate(portable.enforced), always_required_names(portable.enforced)
     known = property_names(at)
 

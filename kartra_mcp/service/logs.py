@@ -13,6 +13,7 @@ from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent
 
 EVENTS = logging.getLogger("kartra_mcp.service.events")
 _FIRST_REFUSAL = 400
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,7 +32,7 @@ class JsonFormatter(logging.Formatter):
             shown |= {"event": "log", "logger": record.name, "line": record.lineno}
             if record.exc_info and record.exc_info[0]:
                 shown["error"] = record.exc_info[0].__name__
-        return json.dumps(shown, ensure_ascii=True, separators=(",", ":"))
+        return _ENCODER.encode(shown)
 
 
 class LogSink:
@@ -65,7 +66,12 @@ class LogSink:
 
 
 def write_event(event: str, /, **fields: Any) -> None:
-    EVENTS.info(event, extra={"fields": fields})
+    if EVENTS.isEnabledFor(logging.INFO):
+        # Not `info`, which walks the stack for the place that logs: an event does not show it.
+        extra = {"fields": fields}
+        EVENTS.handle(
+            EVENTS.makeRecord(EVENTS.name, logging.INFO, "", 0, event, (), None, None, extra)
+        )
 
 
 def log_to(stream: TextIO | None = None) -> None:
