@@ -16,6 +16,7 @@ from benchmarks.accounts import READ, WHOM
 from benchmarks.cases.ledger import LIMITS, intent
 from benchmarks.client import ROOT
 from benchmarks.http_load import Connection, Target, put_load
+from benchmarks.proc_stats import processor_time
 from benchmarks.requests import act
 from benchmarks.stats import Row, in_turn, timed
 from benchmarks.team_database import team_database
@@ -23,7 +24,7 @@ from kartra_mcp.core.models import Executed
 from kartra_mcp.identity.verifier import TokenVerifier
 from kartra_mcp.ledger.records import Answer
 from kartra_mcp.sandbox.team.postgres import find_free_port
-from kartra_mcp.sandbox.team.processes import running_program, wait_until_listening
+from kartra_mcp.sandbox.team.processes import Program, running_program, wait_until_listening
 from kartra_mcp.sandbox.team.world import TeamWorld, running_team
 from kartra_mcp.team.loading import load_team
 
@@ -36,26 +37,32 @@ ABOUT = (
 ACCOUNT, LOGIN = "main", "bea"
 CLIENTS, SECONDS = (1, 8, 64), 4.0
 PAIRS, WRITES, TOKENS = 200, 200, 200
+BLOCKS, BLOCK = 5, 300
 OWN_COST, AUTHORIZATION = 2.0, 0.001
 
 
 def run() -> list[Row]:
     with TemporaryDirectory(prefix="kartra-mcp-bench-") as folder:
         environment = {"PATH": "/usr/bin:/bin", "HOME": folder, "KARTRA_MCP_RATE": "0"}
-        with running_team(Path(folder), environment) as world, empty_server(folder) as port:
-            empty = Target(port, "/", "noop", {})
-            found = [*own_cost(world, empty), *loads(world, empty), *authorization(world)]
+        with running_team(Path(folder), environment) as world, empty_server(folder) as other:
+            empty, program = other
+            found = [
+                *own_cost(world, empty),
+                *processor_times(world, empty, program),
+                *loads(world, empty),
+                *authorization(world),
+            ]
     return [*found, *begins()]
 
 
 @contextmanager
-def empty_server(folder: str) -> Generator[int]:
+def empty_server(folder: str) -> Generator[tuple[Target, Program]]:
     port = find_free_port()
     words = ["benchmarks.programs.empty_http", str(port)]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     with running_program(words, environment, Path(folder) / "empty.log") as program:
         wait_until_listening(program, port)
-        yield port
+        yield Target(port, "/", "noop", {}), program
 
 
 def targets(world: TeamWorld) -> list[Target]:
@@ -77,6 +84,33 @@ def own_cost(world: TeamWorld, empty: Target) -> list[Row]:
         Row("a call of the empty server", bare, "ms"),
         Row("own cost by the empty server", (median(own) / median(bare),), "×", OWN_COST),
     ]
+
+
+def processor_times(world: TeamWorld, empty: Target, program: Program) -> list[Row]:
+    """Measure the processor time of both servers for a call, in blocks of calls in turn."""
+    ours = targets(world)[0]
+    servers = {
+        world.replicas[ours.port].process.pid: Connection(ours),
+        program.process.pid: Connection(empty),
+    }
+    rounds = [[_spend(pid, link) for pid, link in servers.items()] for _ in range(BLOCKS)]
+    if any(spent is None for block in rounds for spent in block):
+        return []
+    read, bare = ([float(spent or 0) for spent in found] for found in zip(*rounds, strict=True))
+    ratios = tuple(a / b for a, b in zip(read, bare, strict=True))
+    return [
+        Row("processor time of a read, in the service", tuple(read), "ms"),
+        Row("of a call, in the empty server", tuple(bare), "ms"),
+        Row("ratio, with the request to the API", ratios, "×"),
+    ]
+
+
+def _spend(pid: int, link: Connection) -> float | None:
+    before = processor_time(pid)
+    for _ in range(BLOCK):
+        link.call()
+    after = processor_time(pid)
+    return None if before is None or after is None else (after - before) / BLOCK
 
 
 def loads(world: TeamWorld, empty: Target) -> list[Row]:

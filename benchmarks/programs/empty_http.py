@@ -36,7 +36,16 @@ def main() -> None:
             yield
 
     app = Starlette(routes=[Mount("/", app=manager.handle_request)], lifespan=lifespan)
-    uvicorn.run(app, port=int(sys.argv[1]), log_level="critical", access_log=False)
+    # As the service has it: no headers of uvicorn's own, and connections that stay open.
+    uvicorn.run(
+        app,
+        port=int(sys.argv[1]),
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+    )
 
 
 main()
