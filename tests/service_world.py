@@ -21,6 +21,7 @@ import httpx2
 from harness import SHORT, APISandbox, Sandbox, sandbox_served
 from ledger_stores import APP
 
+from kartra_mcp.app.database_contact import OFFLINE_SECONDS
 from kartra_mcp.app.team_service import ServiceOptions
 from kartra_mcp.core.principal import SCOPES, Principal, Role
 from kartra_mcp.identity.refusals import NotAMember, TokenFault, TokenRefused
@@ -231,6 +232,7 @@ class TeamWorld:
     replicas: list[RunningReplica] = field(default_factory=list)
     jobs: Any = None
     more: str = ""
+    offline_seconds: float = OFFLINE_SECONDS
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def add_account(self, title: str, policy: str = "") -> str:
@@ -296,7 +298,11 @@ class TeamWorld:
         listening = listen("127.0.0.1", 0)
         ready, made = threading.Event(), list[RunningReplica]()
         options = ServiceOptions(
-            self.folder / f"state-{next(NUMBERS)}", {"RATE": "0", **given}, SHORT, durable=False
+            self.folder / f"state-{next(NUMBERS)}",
+            {"RATE": "0", **given},
+            SHORT,
+            durable=False,
+            offline_seconds=self.offline_seconds,
         )
 
         def serve() -> None:

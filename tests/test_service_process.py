@@ -166,12 +166,17 @@ def test_a_replica_without_its_database_is_not_ready_and_writes_nothing(
         server.stop()
         try:
             wait_for(lambda: ready() == 503)
+            logged = served.wait_for_log("not_ready")
+            assert (logged["account"], logged["code"]) == (sam.account, "ledger_unavailable")
+            assert "database" in logged["reason"]
+            assert sam.call("kartra_get_lead", lead_id=ADA).code == "done"
             refused = sam.call(GIVE, lead_id=ADA, points=61).tool_error
             assert (refused["code"], refused["executed"]) == ("ledger_unavailable", "no")
             assert httpx2.get(f"{sam.address}/healthz").status_code == 200
         finally:
             server.start()
         wait_for(lambda: ready() == 200)
+        served.wait_for_log("ready")
         assert sam.call(GIVE, lead_id=ADA, points=61).code == "done"
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from kartra_mcp.app.composition import AccountParts, TeamSeams, build_parts
+from kartra_mcp.app.database_contact import OFFLINE_SECONDS, DatabaseContact
 from kartra_mcp.app.team_account import make_account_settings, make_write_timings
 from kartra_mcp.calls.result_store import TTL
 from kartra_mcp.calls.running_writes import RunningWrites
@@ -39,12 +40,14 @@ class ServiceOptions:
         given: settings of the environment and of flags, by name.
         timings: waits of calls; the times of a write are those of the team file.
         durable: refuse a database that may lose a commit.
+        offline_seconds: seconds for which reads go on without the database.
     """
 
     state_dir: Path
     given: Mapping[str, str] = field(default_factory=dict[str, str])
     timings: CallTimings = DEFAULT_TIMINGS
     durable: bool = True
+    offline_seconds: float = OFFLINE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,27 @@ class ReplicaSeams:
 
 @dataclass(frozen=True, slots=True)
 class TeamPace:
-    """Rate limit of an account for every replica; without the database, that of this one."""
+    """Rate limit of an account for every replica; without the database, that of this one.
 
-    shared: SharedBucket
+    Attributes:
+        contact: ends the calls of a replica that lost the database.
+        shared: the limit of every replica; None without a limit.
+        own: the limit of this replica.
+    """
+
+    contact: DatabaseContact
+    shared: SharedBucket | None
     own: LocalPace
 
     async def reserve(self) -> float:
-        found = await run_in_thread(self.shared.reserve)
-        return await self.own.reserve() if found is None else found
+        found = await run_in_thread(self.shared.reserve) if self.shared else None
+        if found is not None:
+            return found
+        await self.contact.require()
+        return await self.own.reserve()
 
     async def release(self) -> None:
-        if not await run_in_thread(self.shared.release):
+        if self.shared is None or not await run_in_thread(self.shared.release):
             await self.own.release()
 
 
@@ -127,10 +140,12 @@ def open_parts(
     """Build the shared parts of an account. Nothing is started or opened."""
     settings = make_account_settings(team, account, options.state_dir, ACTOR, options.given)
     ledger = Ledger(store)
-    pace = None
-    if settings.rate:
-        own = LocalPace(TokenBucket(settings.rate))
-        pace = TeamPace(SharedBucket(connections, account.name, settings.rate), own)
+    rate = settings.rate
+    pace = TeamPace(
+        DatabaseContact(connections, options.offline_seconds),
+        SharedBucket(connections, account.name, rate) if rate else None,
+        LocalPace(TokenBucket(rate)),
+    )
     results = SharedResults(connections, account.name, TTL)
     approval = make_approval(team, account, replica.send_notice)
     seams = TeamSeams(lambda: ledger, results, pace, replica.process, approval)

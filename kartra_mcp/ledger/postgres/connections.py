@@ -12,6 +12,8 @@ import psycopg
 import psycopg_pool
 from psycopg.abc import PQGen
 
+from kartra_mcp.core.errors import KartraMCPError
+from kartra_mcp.core.timings import read_steady_clock
 from kartra_mcp.ledger.errors import unavailable_error
 from kartra_mcp.ledger.postgres.errors import CommitUncertainError, DatabaseTimeoutError
 from kartra_mcp.ledger.postgres.rows import BoolDumper, Row, make_rows
@@ -79,6 +81,7 @@ class Connections:
     def __init__(self, conninfo: str) -> None:
         self._lock = threading.Lock()
         self._is_open = False
+        self._answered_at = read_steady_clock()
         self._pool = psycopg_pool.ConnectionPool(
             conninfo,
             connection_class=BoundedConnection,
@@ -128,6 +131,19 @@ class Connections:
         finally:
             self._give_back(connection)
 
+    @property
+    def silent_seconds(self) -> float:
+        """Seconds since the database answered last; at first, since this pool was made."""
+        return read_steady_clock() - self._answered_at
+
+    def probe(self, seconds: float) -> bool:
+        """Return whether the database answers within so many seconds."""
+        try:
+            with self.begin("SELECT 1 AS ok", seconds, seconds):
+                return True
+        except (psycopg.Error, KartraMCPError):
+            return False
+
     def close(self) -> None:
         with self._lock:
             if self._is_open:
@@ -145,13 +161,15 @@ class Connections:
             connection = self._take(ends_at)
             try:
                 connection.ends_at = ends_at
-                return connection, _run_batch(connection, batch)
+                row = _run_batch(connection, batch)
             except BaseException as problem:
                 closed = connection.closed
                 self._give_back(connection)
                 if isinstance(problem, psycopg.OperationalError) and closed and _has_time(ends_at):
                     continue
                 raise
+            self._answered_at = read_steady_clock()
+            return connection, row
         raise unavailable_error("its database closes every connection")
 
     def _take(self, ends_at: float) -> BoundedConnection:
