@@ -1,16 +1,22 @@
-"""Readiness of a replica: every ledger answers, its schema fits, and the replica is not ending."""
+"""Readiness of a replica: every ledger answers, its schema fits, and the replica is not ending.
+
+A ledger that was altered or went back refuses its writes. The other accounts are served, and the
+page on which writes are stopped.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
-from kartra_mcp.ledger.errors import explain
+from kartra_mcp.ledger.errors import LedgerDamagedError, explain
+from kartra_mcp.ledger.postgres.errors import RolledBackError
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.service.logs import write_event
 
@@ -50,7 +56,7 @@ class Readiness:
     def _find_fault(self) -> _Fault | None:
         for account, store in self.stores.items():
             try:
-                with store.read_transaction():
+                with suppress(LedgerDamagedError, RolledBackError), store.read_transaction():
                     pass
             except KartraMCPError as problem:
                 return _Fault(account, problem.code, explain(problem))
