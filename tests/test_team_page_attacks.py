@@ -100,6 +100,7 @@ def test_a_forwarded_host_is_no_host(team, member):
     reply = member.get("/page/login", FORWARDED)
     assert "evil.example" not in reply.headers["location"]
     assert "https" not in unquote(reply.headers["location"])
+    assert "Secure" not in reply.headers.get("set-cookie", "")
     assert "evil.example" not in member.get("/page", FORWARDED).text
 
 

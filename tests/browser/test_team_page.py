@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Page, Route, expect
 from team_page import serving_team
+from tls_proxy import tls_proxy
 from visiting import WIDE, Visitor, judged, listening, looks, tabbed, violations
 
 from kartra_mcp.sandbox.identity.authorize import COOKIE
@@ -235,3 +236,35 @@ def test_who_may_see_no_request_gets_the_history_and_no_error(enter):
             "link", name=name
         ).click()
         expect(page.locator("#offline")).to_have_count(0)
+
+
+# By https
+
+NAME = "kartra.elsewhere.test"
+
+
+def test_behind_a_proxy_with_tls_a_browser_keeps_the_cookies_of_this_host(browser, team_database):
+    with tls_proxy(NAME) as proxy, ExitStack() as kept:
+        root = f"https://{NAME}:{proxy.port}"
+        team = kept.enter_context(serving_team(team_database, public_url=root))
+        proxy.target = team.ports[0]
+        number = team.ask(REFUND, "101")
+        context = listening(browser.new_context(ignore_https_errors=True))
+        kept.callback(context.close)
+        person = Visitor(context, root)
+        page = person.see("/page/a/main/")
+        page.get_by_role("button", name="hana").click()
+        expect(page).to_have_url(f"{root}/page/a/main/")
+        cookies = {one["name"]: one for one in context.cookies(root)}
+        for name in ("__Host-kartra_page", "__Host-kartra_page_login"):
+            one = cookies[name]
+            assert (one["secure"], one["httpOnly"], one["sameSite"]) == (True, True, "Lax")
+            assert (one["domain"], one["path"]) == (NAME, "/")
+        vote(page, number)
+        expect(page.get_by_role("status").first).to_contain_text("Approved")
+        assert team.state(number) == "approved"
+        person.see("/page")
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("You are logged out")
+        assert "__Host-kartra_page" not in {one["name"] for one in context.cookies(root)}
+        assert person.complaints == []
