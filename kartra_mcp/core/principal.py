@@ -32,7 +32,6 @@ class Principal:
         roles: roles in this account, from the issuer's claim.
         scopes: ceiling of the token. A login on the page has none, and no ceiling.
         is_user: a user, not an agent of its own (client credentials).
-        token_id: hash of the token's `jti`, or "".
         claims: values of the roles claim, for the members of an account.
     """
 
@@ -43,7 +42,6 @@ class Principal:
     roles: frozenset[Role] = frozenset()
     scopes: frozenset[str] = frozenset(SCOPES)
     is_user: bool = True
-    token_id: str = ""
     claims: frozenset[str] = field(default_factory=frozenset[str])
 
     @property

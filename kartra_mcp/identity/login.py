@@ -135,7 +135,7 @@ class LoginClient:
             made = make_principal(claims, provider.issuer)
         except TokenRefused as problem:
             raise LoginRefused(LoginFault.TOKEN, problem.description) from None
-        return replace(made, client_id="", token_id="")
+        return replace(made, client_id="")
 
     def _provider(self) -> Provider:
         provider = self.providers.get(self.page.issuer)

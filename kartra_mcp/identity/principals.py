@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,7 +34,6 @@ def make_principal(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
         client_id=client,
         scopes=_read_scopes(claims),
         is_user=is_user,
-        token_id=_hash_token_id(claims.get("jti")),
         claims=frozenset(_read_role_values(claims, issuer.roles_claim)),
     )
 
@@ -147,9 +145,3 @@ def _find_claim(claims: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         found = as_dict(found).get(part)
     return found
-
-
-def _hash_token_id(token_id: Any) -> str:
-    if not isinstance(token_id, str) or not token_id:
-        return ""
-    return hashlib.sha256(token_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]

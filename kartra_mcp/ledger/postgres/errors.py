@@ -88,9 +88,7 @@ def from_postgres_error(problem: psycopg.Error) -> RefusedError:
         return _altered_error()
     if isinstance(problem, reported.InsufficientPrivilege):
         return LedgerRefusedError("the role of this service lacks a right on its tables", MIGRATE)
-    if isinstance(
-        problem, reported.UndefinedTable | reported.UndefinedFunction | reported.InvalidSchemaName
-    ):
+    if isinstance(problem, _NOT_MIGRATED):
         return LedgerRefusedError("its database has no tables for this account", MIGRATE)
     words = (text for kind, text in _WORDS if isinstance(problem, kind))
     return unavailable_error(next(words, "its database cannot be reached"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -20,7 +19,7 @@ from kartra_mcp.web.actions import get_form, get_session, get_viewer
 from kartra_mcp.web.deciders import FreshLoginRequiredError
 from kartra_mcp.web.routes import require_right
 from kartra_mcp.web.sessions import Refusal
-from kartra_mcp.web.team.return_paths import AGAIN
+from kartra_mcp.web.team.return_paths import make_again_path
 from kartra_mcp.web.views.flash import FlashMessage
 
 NO_REASON = "no reason given"
@@ -91,7 +90,7 @@ class SwitchActions:
         except KartraMCPError as problem:
             session.refusal = Refusal(self._page, problem.with_traceback(None))
             if isinstance(problem, FreshLoginRequiredError):
-                path = f"{AGAIN}?{urlencode({'return': self._page})}"
+                path = make_again_path(self._page)
         return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
     @property
