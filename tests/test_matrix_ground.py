@@ -63,12 +63,20 @@ def test_relay_names_the_messages_of_a_commit(relay) -> None:
         db.execute("CREATE TEMP TABLE lines (n int, kind text)")
         db.execute("CREATE TEMP TABLE head (n int)")
         db.execute("CREATE FUNCTION pg_temp.begin_transaction() RETURNS int RETURN 1")
+        db.execute(f"PREPARE select_begin_transaction_1(int) AS SELECT * FROM {BEGIN_CALL}")
+        db.execute("PREPARE insert_lines_2 AS INSERT INTO lines VALUES ($1, $2)")
         relay.listener = note
-        db.execute(f"BEGIN READ WRITE; SELECT * FROM {BEGIN_CALL}")
-        db.execute("INSERT INTO lines VALUES (1, 'intent');UPDATE head SET n = 1;COMMIT")
-        db.execute(f"BEGIN READ ONLY; SELECT * FROM {BEGIN_CALL}")
-    assert seen[:5] == [{BEGIN, LOCK}, {BEGUN}, {READY}, {INTENT, COMMIT}, {COMMITTED}]
-    assert seen[5:] == [{BEGIN}, {BEGUN}, {READY}]
+        for begin, add in (
+            (f"SELECT * FROM {BEGIN_CALL}", "INSERT INTO lines VALUES (1, 'intent')"),
+            ("EXECUTE select_begin_transaction_1('1')", "EXECUTE insert_lines_2('1', 'intent')"),
+        ):
+            seen.clear()
+            db.execute(f"BEGIN READ WRITE; {begin}")
+            db.execute(f"{add};UPDATE head SET n = 1;COMMIT")
+            db.execute(f"BEGIN READ ONLY; {begin}")
+            db.execute("ROLLBACK")
+            assert seen[:5] == [{BEGIN, LOCK}, {BEGUN}, {READY}, {INTENT, COMMIT}, {COMMITTED}]
+            assert seen[5:] == [{BEGIN}, {BEGUN}, {READY}]
 
 
 def test_cut_relay_resets_and_refuses_until_healed(relay) -> None:

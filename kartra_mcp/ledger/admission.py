@@ -10,7 +10,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger import approval_rows, bulk_rows, confirmations, projection, rules
 from kartra_mcp.ledger.bulk_records import identify_item, identify_run
-from kartra_mcp.ledger.database import NO_LIMIT, Query
+from kartra_mcp.ledger.database import NO_LIMIT
 from kartra_mcp.ledger.hash_chain import LedgerEntry
 from kartra_mcp.ledger.people import Group
 from kartra_mcp.ledger.records import Binding, Intent
@@ -59,35 +59,6 @@ def _consent_refusal(
     ) or approval_rows.approval_refusal(transaction, intent, burns)
 
 
-def prefetch(transaction: Transaction, intent: Intent, *others: Query) -> None:
-    """Read what `admission_refusal` reads of most intents, and others, in one trip; or in two.
-
-    The checks run their own reads all the same, so that one that is missing here costs a trip.
-    """
-    if transaction.prefetch is None:
-        return
-    parts = rules.split_intent(intent)
-    leads = [
-        projection.lead_query(part.connection, part.target)
-        for part in parts
-        if part.target_kind == "lead" and part.target is not None
-    ]
-    if leads:
-        transaction.prefetch(leads)
-    queries = list(others)
-    if not intent.bulk and intent.consent not in rules.BY_A_PERSON:
-        since = transaction.earliest - rules.DAY
-        queries.append(bulk_rows.unagreed_query(intent.connection, since))
-    for part in parts:
-        names = projection.list_names_of(transaction.db, part)
-        queries += [confirmations.block_query(key) for key in _list_keys(part, names)]
-        if part.risk is Risk.IRREVERSIBLE:
-            queries.append(projection.same_target_query(part, names))
-        if part.equality or part.arguments_digest:
-            queries.append(projection.equal_query(part, names))
-    transaction.prefetch(queries)
-
-
 def preflight_refusal(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
@@ -117,16 +88,16 @@ def record(transaction: Transaction, intent: Intent) -> LedgerEntry:
 def _block_refusal(transaction: Transaction, intent: Intent) -> RefusedError | None:
     """Return the refusal of a declined command, under any name of its target, or None."""
     for part in rules.split_intent(intent):
-        for key in _list_keys(part, projection.list_names_of(transaction.db, part)):
+        for key in list_identity_keys(part, projection.list_names_of(transaction.db, part)):
             refusal = confirmations.block_refusal(transaction, key)
             if refusal is not None:
                 return refusal
     return None
 
 
-def _list_keys(part: Intent, names: Sequence[str]) -> list[str]:
+def list_identity_keys(part: Intent, names: Sequence[str]) -> list[str]:
     """List the identity keys of a command, one for each name of its target."""
-    return [rules.make_identity_key(replace(part, target=name)) for name in names or [part.target]]
+    return [rules.make_identity_key(part, name) for name in names or ("",)]
 
 
 def _declined_run_refusal(transaction: Transaction, intent: Intent) -> RefusedError | None:

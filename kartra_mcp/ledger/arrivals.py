@@ -46,9 +46,14 @@ def list_conflicts(transaction: Transaction) -> list[tuple[str, str]]:
     return [(row[1], row[2]) for row in transaction.read(OPEN_CONFLICTS)]
 
 
+def standing_query(intent_id: str) -> Query:
+    """Return the read of what `get_standing` returns."""
+    return Query(_STANDING, (intent_id,))
+
+
 def get_standing(transaction: Transaction, intent_id: str) -> Standing:
     """Return the present record of an intent."""
-    row = transaction.fetch_one(_STANDING, intent_id)
+    row = next(iter(transaction.read(standing_query(intent_id))), None)
     if row is None:
         return Standing(None)
     settled_at = row["reconcile_line"]

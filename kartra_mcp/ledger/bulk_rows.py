@@ -211,12 +211,17 @@ def find_run(transaction: Transaction, bulk: str) -> BulkRun | None:
     return None if row is None else make_run(row)
 
 
+def round_down(at: float) -> float:
+    """Return the begin of an hour: until the next one, equal reads have equal values."""
+    return at - at % rules.HOUR
+
+
 def unagreed_query(connection: str, since: float) -> Query:
-    """Return the read of the runs that were planned since a time and never agreed to."""
+    """Return the read of the runs that were planned since about a time and never agreed to."""
     return Query(
         f"SELECT {COLUMNS} FROM bulk_runs WHERE connection = ? AND made_at > ?"  # noqa: S608
         " AND agreed_at IS NULL",
-        (connection, since),
+        (connection, round_down(since)),
     )
 
 
@@ -231,6 +236,7 @@ def find_runs_with(
     return [
         (make_run(row), found["number"])
         for row in transaction.read(unagreed_query(connection, since))
+        if row["made_at"] > since
         for found in transaction.fetch_all(item, row["id"], digest)
     ]
 

@@ -40,6 +40,10 @@ class ClockHistory:
             return now
         return min(now, round(steady + self._offsets[0][1], 3))
 
+    def estimate(self, steady: float) -> float | None:
+        """Return the wall clock by the newest entry of this process, or None without one."""
+        return steady + self._offsets[-1][1] if self._offsets else None
+
     def elapsed_since(self, at: float, steady: float) -> float | None:
         """Return the steady seconds since an entry of this process, or None for any other."""
         found = self._moments.get(at)

@@ -102,6 +102,11 @@ def validate(
     return _require_valid(transaction, id_, binding, summary, kind)["facts"]
 
 
+def issued_query(id_: str) -> Query:
+    """Return the read of what was issued under an id."""
+    return Query("SELECT * FROM confirmations WHERE hash = ?", (hash_text(id_),))
+
+
 def validate_question(transaction: Transaction, id_: str, binding: Binding) -> StoredQuestion:
     """Return the question of this id.
 
@@ -118,7 +123,7 @@ def validate_question(transaction: Transaction, id_: str, binding: Binding) -> S
 def _require_valid(
     transaction: Transaction, id_: str, binding: Binding, summary: str | None, kind: Kind
 ) -> Any:
-    row = transaction.fetch_one("SELECT * FROM confirmations WHERE hash = ?", hash_text(id_))
+    row = next(iter(transaction.read(issued_query(id_))), None)
     if row is None:
         raise _mismatch_error("This confirmation_id was never issued here")
     if row["used_by"] is not None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from kartra_mcp.ledger.errors import unavailable_error
-from kartra_mcp.ledger.store import LedgerStore
+from kartra_mcp.ledger.store import LedgerStore, ListReads
 from kartra_mcp.ledger.transaction import Transaction
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ class PendingWrite(Generic[T]):
         work: reads and appends; it runs in any thread, and its errors undo only itself.
         conclude: makes the result after the commit, in its thread; given the error, it raises.
         settles: as in `write_transaction`.
+        reads: as in `write_transaction`.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class PendingWrite(Generic[T]):
         conclude: Callable[[BaseException | None], T],
         *,
         settles: bool = False,
+        reads: ListReads | None = None,
     ) -> None:
-        self.work, self.settles = work, settles
+        self.work, self.settles, self.reads = work, settles, reads
         self.error: BaseException | None = None
         self.done = threading.Event()
         self._conclude = conclude
@@ -127,7 +129,8 @@ class GroupCommit:
         group = self._take_group()
         try:
             settles = any(write.settles for write in group)
-            with self._store.write_transaction(settles=settles) as transaction:
+            reads = group[0].reads if len(group) == 1 else None  # of others, changes come before
+            with self._store.write_transaction(settles=settles, reads=reads) as transaction:
                 if len(group) == 1:
                     group[0].run_alone(transaction)
                 for write in group if len(group) > 1 else ():

@@ -12,6 +12,10 @@ GENESIS_HASH = "0" * 64
 """`prev` of entry 1."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)
+_HASHED = json.JSONEncoder(separators=(",", ":"))
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Length of the chain and hash of its newest entry."""
@@ -50,7 +54,7 @@ def dump_canonical(value: Any) -> str:
 
     A lone surrogate in an argument would fail as UTF-8, and the write would go unrecorded.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return _CANONICAL.encode(value)
 
 
 def make_entry(head: Head, at: float, kind: str, body: Mapping[str, Any]) -> LedgerEntry:
@@ -85,7 +89,7 @@ def format_hashed_text(entry: LedgerEntry) -> str:
 
 
 def _format_hashed(n: int, at: float, kind: str, body: str, prev: str) -> str:
-    return json.dumps([n, at, kind, body, prev], separators=(",", ":"))
+    return _HASHED.encode([n, at, kind, body, prev])
 
 
 def _make_hashed(n: int, at: float, kind: str, body: str, prev: str) -> LedgerEntry:

@@ -15,10 +15,12 @@ from typing import Any, Literal
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed
 from kartra_mcp.ledger import admission, arrivals, projection, rules
+from kartra_mcp.ledger.admission_reads import AdmissionReads
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.bulk_lookup import BulkLookup
 from kartra_mcp.ledger.bulk_runs import BulkRuns
 from kartra_mcp.ledger.consent_ids import ConsentIds
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.group_commit import GroupCommit, PendingWrite
 from kartra_mcp.ledger.leads import Leads
 from kartra_mcp.ledger.pin import Pins
@@ -85,12 +87,13 @@ class Ledger(LedgerReader):
         """Return the write of `begin`, for `commit`; it does not block."""
         intent = rules.normalize_intent(intent)
         refusal = rules.no_target_refusal(intent)
+        reads = AdmissionReads(intent, (NEWEST, arrivals.OPEN_CONFLICTS))
         running: RunningIntent | None = None
 
         def admit(transaction: Transaction) -> None:
             nonlocal refusal, running
             self._settle(transaction)
-            admission.prefetch(transaction, intent, NEWEST, arrivals.OPEN_CONFLICTS)
+            reads.run(transaction)
             refusal = (
                 refusal
                 or self.switch.find_refusal(transaction)
@@ -112,7 +115,7 @@ class Ledger(LedgerReader):
             self._running[intent.id] = running
             return running
 
-        return PendingWrite(admit, conclude)
+        return PendingWrite(admit, conclude, reads=reads.list_first)
 
     def commit(self, writes: Sequence[PendingWrite[Any]]) -> None:
         """Commit writes that wait at the same time; each holds its own result or error."""
@@ -169,6 +172,9 @@ class Ledger(LedgerReader):
             answer = replace(answer, attempt=running.attempt if running is not None else "")
         found: list[Arrival] = []
 
+        def list_reads(_: float) -> Sequence[Query]:
+            return (arrivals.standing_query(intent_id),)
+
         def record(transaction: Transaction) -> None:
             found.append(arrivals.record_answer(transaction, intent_id, answer))
 
@@ -178,7 +184,7 @@ class Ledger(LedgerReader):
             self._release(intent_id, keep=answer.state == "unknown")
             return found[-1]
 
-        return PendingWrite(record, conclude, settles=True)
+        return PendingWrite(record, conclude, settles=True, reads=list_reads)
 
     def mark_orphans_unknown(self) -> list[str]:
         """Record as unknown, and return, the intents whose owner and program have both ended."""

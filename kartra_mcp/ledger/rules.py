@@ -87,9 +87,12 @@ def make_identity_keys(intent: Intent) -> list[str]:
     return list(dict.fromkeys(make_identity_key(part) for part in split_intent(intent)))
 
 
-def make_identity_key(intent: Intent) -> str:
-    """Return the key that a decline blocks: this operation on this target, whatever the amount."""
-    target = fold_id(intent.target) or f"arguments {intent.arguments_digest}"
+def make_identity_key(intent: Intent, name: str | None = None) -> str:
+    """Return the key that a decline blocks: this operation on this target, whatever the amount.
+
+    `name` is another name of the target.
+    """
+    target = fold_id(name or intent.target) or f"arguments {intent.arguments_digest}"
     return f"{intent.connection} {intent.operation} {intent.target_kind} {target}"
 
 

@@ -6,10 +6,12 @@ PostgresStore` keeps that of a team. The rules run over either.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from kartra_mcp.core.deadline import bound_wait
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.records import ReplacedLedger, VerificationReport
 from kartra_mcp.ledger.running import IntentOwners
 from kartra_mcp.ledger.transaction import Transaction
@@ -19,6 +21,10 @@ WAIT = 3.5
 
 SETTLING_WAIT = 1.0
 """Seconds to wait for recording an outcome after the deadline of its call."""
+
+
+ListReads = Callable[[float], Sequence[Query]]
+"""Lists reads that a transaction will need which begins at about this time."""
 
 
 class LedgerStore(Protocol):
@@ -55,7 +61,7 @@ class LedgerStore(Protocol):
         ...
 
     def write_transaction(
-        self, *, settles: bool = False, looks: bool = False
+        self, *, settles: bool = False, looks: bool = False, reads: ListReads | None = None
     ) -> AbstractContextManager[Transaction]:
         """Run one exclusive, atomic commit.
 
@@ -65,6 +71,8 @@ class LedgerStore(Protocol):
             looks: it records what a look or a user found, which a database that was switched to
                 another server must not prevent: an unknown write can stop the lost ones from being
                 recorded, by which writes open again.
+            reads: reads that it will need, which a store to which each trip costs time runs as it
+                begins.
 
         Raises:
             RefusedError: `ledger_unavailable`; nothing was committed, or, as the error states,

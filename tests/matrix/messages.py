@@ -18,6 +18,8 @@ REQUEST, RESPONSE = "REQUEST", "RESPONSE"
 Labels = frozenset[str]
 NO_LABELS: Labels = frozenset()
 _LINE_KINDS = {b"'intent'": INTENT, b"'outcome'": OUTCOME}
+_ADD_LINE = re.compile(rb"INSERT INTO lines|EXECUTE insert_lines_\d+")
+_BEGIN_CALL = re.compile(rb"begin_transaction(_\d+)?\(")
 _FRAME = struct.Struct("!cI")
 _LENGTH = struct.Struct("!I")
 
@@ -90,7 +92,7 @@ class FrontendSplitter(_FrameSplitter):
             found.add(BEGIN)
         if upper.endswith(b"COMMIT"):
             found.add(COMMIT)
-        if b"begin_transaction(" in sql and b"READ WRITE" in sql[:60].upper():
+        if _BEGIN_CALL.search(sql) and b"READ WRITE" in sql[:60].upper():
             found.add(LOCK)
         return frozenset(found)
 
@@ -110,13 +112,7 @@ class BackendSplitter(_FrameSplitter):
 
 def _adds_line(sql: bytes, kind: bytes) -> bool:
     """Return whether a script inserts an entry of this kind, quoted as a literal."""
-    _, found, rest = sql.partition(b"INSERT INTO lines")
-    while found:
-        insert, _, after = rest.partition(b"INSERT INTO lines")
-        if kind in insert[:200]:
-            return True
-        rest, found = after, after
-    return False
+    return any(kind in sql[found.end() : found.end() + 200] for found in _ADD_LINE.finditer(sql))
 
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 import psycopg_pool
+from psycopg import generators
 from psycopg.abc import PQGen
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.timings import read_steady_clock
 from kartra_mcp.ledger.errors import unavailable_error
 from kartra_mcp.ledger.postgres.errors import CommitUncertainError, DatabaseTimeoutError
-from kartra_mcp.ledger.postgres.rows import BoolDumper, Row, make_rows
+from kartra_mcp.ledger.postgres.rows import Row, make_rows, read_rows
+from kartra_mcp.ledger.postgres.scripts import Statement, Statements
 
 R = TypeVar("R")
 
@@ -28,8 +34,6 @@ COMMIT_SECONDS = 5.0
 """Seconds to wait for the answer of a COMMIT: a standby that is gone would hold it for ever."""
 
 MAX_CONNECTIONS = 8
-PREPARE_AFTER = 1
-"""Executions of a statement after which it is prepared: planning it takes longer than running."""
 
 _STALE_TRIES = MAX_CONNECTIONS + 1
 _DEFAULT_WAIT = 10.0
@@ -44,6 +48,29 @@ class BoundedConnection(psycopg.Connection[Row]):
 
     ends_at: float | None = None
     """End of the waits on the monotonic clock; None for `_DEFAULT_WAIT` seconds each."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.statements = Statements()
+
+    def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run statements in one trip to the server; return the rows of each that is a read.
+
+        A cursor of psycopg for each would cost more processor time than the server takes.
+
+        Raises:
+            psycopg.Error: of the first statement that failed; those after it did not run.
+        """
+        try:
+            script = self.statements.bind(statements)
+            self.pgconn.send_query(script.encode())
+            results = self.wait(generators.execute(self.pgconn))
+            found = self._list_rows(results)
+        except BaseException:
+            self.statements.forget()
+            raise
+        self.statements.confirm()
+        return found
 
     def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Run a step of the protocol. psycopg calls this for every statement.
@@ -61,14 +88,22 @@ class BoundedConnection(psycopg.Connection[Row]):
             self.pgconn.finish()
             raise DatabaseTimeoutError("the server did not answer in time") from None
 
+    def _list_rows(self, results: Sequence[PGresult]) -> list[list[Row]]:
+        transformer, found = Transformer(self), list[list[Row]]()
+        for result in results:
+            if result.status == ExecStatus.TUPLES_OK:
+                found.append(read_rows(result, transformer))
+            elif result.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(result)
+        return found
+
     def note_backend(self, pid: int) -> None:
         """Let statements be prepared if nothing between gives each transaction another server.
 
         Args:
             pid: process of the server that runs this transaction.
         """
-        is_direct = pid == self.info.backend_pid
-        self.prepare_threshold = PREPARE_AFTER if is_direct else None
+        self.statements.are_kept = pid == self.pgconn.backend_pid
 
 
 class Connections:
@@ -87,7 +122,8 @@ class Connections:
             connection_class=BoundedConnection,
             kwargs={
                 "autocommit": True,
-                "prepare_threshold": None,  # until `note_backend` allows it
+                "prepare_threshold": None,  # a pooler may stand between
+                "client_encoding": "UTF8",  # literals are quoted for it
                 "row_factory": make_rows,
                 "connect_timeout": CONNECT_SECONDS,
                 "tcp_user_timeout": SILENCE_MS,
@@ -100,14 +136,13 @@ class Connections:
             min_size=0,
             max_size=MAX_CONNECTIONS,
             open=False,
-            configure=_configure,
             name="kartra-mcp-ledger",
         )
 
     @contextmanager
     def begin(
-        self, batch: str, wait: float, work: float
-    ) -> Generator[tuple[BoundedConnection, Row]]:
+        self, batch: Sequence[Statement], wait: float, work: float
+    ) -> Generator[tuple[BoundedConnection, list[list[Row]]]]:
         """Lend a connection on which `batch` began a transaction; end the transaction at the end.
 
         A connection that the server closed while it was idle is replaced: nothing was executed.
@@ -118,16 +153,16 @@ class Connections:
             work: seconds for all statements that follow until `commit`.
 
         Yields:
-            The connection, and the row of the last statement of the batch.
+            The connection, and the rows of each read of the batch.
 
         Raises:
             psycopg.Error: the database cannot be used.
         """
         self._open()
-        connection, row = self._begin(batch, time.monotonic() + wait)
+        connection, found = self._begin(batch, time.monotonic() + wait)
         connection.ends_at = time.monotonic() + work
         try:
-            yield connection, row
+            yield connection, found
         finally:
             self._give_back(connection)
 
@@ -139,7 +174,7 @@ class Connections:
     def probe(self, seconds: float) -> bool:
         """Return whether the database answers within so many seconds."""
         try:
-            with self.begin("SELECT 1 AS ok", seconds, seconds):
+            with self.begin([("SELECT 1", ())], seconds, seconds):
                 return True
         except (psycopg.Error, KartraMCPError):
             return False
@@ -156,12 +191,14 @@ class Connections:
                 self._pool.open()
                 self._is_open = True
 
-    def _begin(self, batch: str, ends_at: float) -> tuple[BoundedConnection, Row]:
+    def _begin(
+        self, batch: Sequence[Statement], ends_at: float
+    ) -> tuple[BoundedConnection, list[list[Row]]]:
         for _ in range(_STALE_TRIES):
             connection = self._take(ends_at)
             try:
                 connection.ends_at = ends_at
-                row = _run_batch(connection, batch)
+                found = connection.run(batch)
             except BaseException as problem:
                 closed = connection.closed
                 self._give_back(connection)
@@ -169,7 +206,7 @@ class Connections:
                     continue
                 raise
             self._answered_at = read_steady_clock()
-            return connection, row
+            return connection, found
         raise unavailable_error("its database closes every connection")
 
     def _take(self, ends_at: float) -> BoundedConnection:
@@ -179,15 +216,16 @@ class Connections:
             raise DatabaseTimeoutError("no connection in time") from None
 
     def _give_back(self, connection: BoundedConnection) -> None:
-        if not connection.closed and connection.info.transaction_status:
+        status = connection.pgconn.transaction_status
+        if status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
             connection.ends_at = time.monotonic() + 1.0
             with suppress(psycopg.Error):
-                connection.execute(b"ROLLBACK")
+                connection.run([("ROLLBACK", ())])
         connection.ends_at = None
         self._pool.putconn(connection)
 
 
-def commit(connection: BoundedConnection, changes: str, seconds: float) -> None:
+def commit(connection: BoundedConnection, changes: Sequence[Statement], seconds: float) -> None:
     """Run the last changes and commit; return only if the server acknowledged it and was silent.
 
     Raises:
@@ -202,7 +240,7 @@ def commit(connection: BoundedConnection, changes: str, seconds: float) -> None:
     connection.ends_at = time.monotonic() + seconds
     connection.add_notice_handler(note)
     try:
-        connection.execute(f"{changes}COMMIT".encode())
+        connection.run([*changes, ("COMMIT", ())])
     except (psycopg.IntegrityError, psycopg.DataError):
         raise  # of a change before the COMMIT, which the server then skipped
     except psycopg.Error:
@@ -213,19 +251,6 @@ def commit(connection: BoundedConnection, changes: str, seconds: float) -> None:
         # The wait for the standby was cancelled: the commit is on one server only, which a
         # failover would forget.
         raise CommitUncertainError("its database warned while it committed")
-
-
-def _configure(connection: BoundedConnection) -> None:
-    connection.adapters.register_dumper(bool, BoolDumper)
-
-
-def _run_batch(connection: BoundedConnection, batch: str) -> Row:
-    cursor = connection.execute(batch.encode())
-    while cursor.nextset():
-        pass
-    row = cursor.fetchone()
-    assert row is not None  # noqa: S101  the last statement of a batch returns one row
-    return row
 
 
 def _has_time(ends_at: float) -> bool:

@@ -22,11 +22,8 @@ READ_SECONDS = 600.0
 CONNECT_SECONDS = 4.0
 """Seconds to wait for the database; the time for reading begins afterwards."""
 _BATCH = 2_000
-_BEGIN = """
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SELECT set_config('search_path', '{schema}, pg_temp', TRUE),
-  set_config('statement_timeout', '{milliseconds}', TRUE)
-"""
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_SETTINGS = "SELECT set_config('search_path', ?, TRUE), set_config('statement_timeout', ?, TRUE)"
 _ENTRIES = (
     "SELECT n, at, kind, body, prev, hash FROM lines WHERE n > {last} ORDER BY n LIMIT {most}"
 )
@@ -61,10 +58,10 @@ class RawEntries:
 
     @contextmanager
     def _begin(self) -> Generator[BoundedConnection]:
-        values = {"schema": quote_schema(self.account), "milliseconds": int(READ_SECONDS * 1000)}
+        values = (f"{quote_schema(self.account)}, pg_temp", int(READ_SECONDS * 1000))
+        batch = [(_BEGIN, ()), (_SETTINGS, values)]
         try:
-            begun = self.connections.begin(_BEGIN.format(**values), CONNECT_SECONDS, READ_SECONDS)
-            with begun as (connection, _):
+            with self.connections.begin(batch, CONNECT_SECONDS, READ_SECONDS) as (connection, _):
                 yield connection
         except psycopg.Error as problem:
             raise from_postgres_error(problem) from problem

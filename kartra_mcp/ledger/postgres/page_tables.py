@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 import psycopg
 
 from kartra_mcp.ledger.postgres.connections import Connections, commit
+from kartra_mcp.ledger.postgres.database import PostgresDatabase
 from kartra_mcp.ledger.postgres.errors import from_postgres_error
 from kartra_mcp.ledger.postgres.migrations import SERVICE_SCHEMA
-from kartra_mcp.ledger.postgres.rows import PostgresDatabase
 
 LOGIN_SECONDS = 600.0
 """Seconds that a user has for a login at the issuer."""
 MAX_LOGINS = 10_000
 """Logins that may wait at once: anybody can begin one. The oldest ones end first."""
 WAIT_SECONDS, WORK_SECONDS, COMMIT_SECONDS = 3.5, 5.0, 5.0
-_BEGIN = f"""
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SELECT set_config('search_path', '{SERVICE_SCHEMA}, pg_temp', TRUE),
-  set_config('statement_timeout', '5000', TRUE), set_config('lock_timeout', '3500', TRUE)
-"""
+_SETTINGS = (
+    f"SELECT set_config('search_path', '{SERVICE_SCHEMA}, pg_temp', TRUE),"
+    " set_config('statement_timeout', '5000', TRUE), set_config('lock_timeout', '3500', TRUE)"
+)
+_BEGIN = [("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", ()), (_SETTINGS, ())]
 _OLD_LOGINS = (
     "DELETE FROM logins WHERE ends_at < clock_timestamp() OR state IN"
     " (SELECT state FROM logins ORDER BY ends_at DESC OFFSET ?)"

@@ -43,17 +43,15 @@ class SendRights:
         The process counts from before the transaction began, so that its own end is earlier; a
         client that asked for a right counts from before it waited for the transaction.
         """
-        granted, own_end = grant_right(intent, transaction.now), transaction.steady
-        if intent.right is None:
-            ends = round(transaction.now + self.send_seconds, 3)
-            granted = replace(intent, attempt=uuid4().hex, send_until=ends)
-            own_end += self.send_seconds
-        else:
-            own_end = intent.right.deadline
-        expires_at = round((granted.send_until or transaction.now) + self.answer_seconds, 3)
+        granted, right = grant_right(intent, transaction.now), intent.right
+        attempt, ends = granted.attempt, granted.send_until
+        if right is None:
+            attempt, ends = uuid4().hex, round(transaction.now + self.send_seconds, 3)
+        own_end = transaction.steady + self.send_seconds if right is None else right.deadline
+        expires_at = round((ends or transaction.now) + self.answer_seconds, 3)
         return (
-            replace(granted, expires_at=expires_at),
-            RunningIntent(intent.id, attempt=granted.attempt, send_until=own_end),
+            replace(granted, attempt=attempt, send_until=ends, expires_at=expires_at),
+            RunningIntent(intent.id, attempt=attempt, send_until=own_end),
         )
 
     def is_held(self, transaction: Transaction, intent_id: str) -> bool:

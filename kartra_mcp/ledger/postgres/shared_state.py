@@ -15,7 +15,7 @@ import psycopg
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.migrations import quote_schema
-from kartra_mcp.ledger.postgres.rows import Row, translate
+from kartra_mcp.ledger.postgres.rows import Row
 
 SECONDS = 3.0
 """Seconds for one statement, the wait for a connection included."""
@@ -25,15 +25,16 @@ MAX_OWNER_BYTES = 50 * 1024 * 1024
 """Stored bytes of one owner's results, compressed."""
 
 MAX_BACKLOG_SECONDS = 600.0
-_SAVE = "INSERT INTO {schema}.results (id, owner, body, size) VALUES (?, ?, ?, ?) RETURNING id"
+_SAVE = "INSERT INTO {schema}.results (id, owner, body, size) VALUES (%s, %s, %s, %s) RETURNING id"
 _TIDY = """
-DELETE FROM {schema}.results WHERE made_at < clock_timestamp() - make_interval(secs => ?) OR id IN (
+DELETE FROM {schema}.results
+WHERE made_at < clock_timestamp() - make_interval(secs => %s) OR id IN (
   SELECT id FROM (
     SELECT id, sum(size) OVER (ORDER BY made_at DESC, id) AS total
-    FROM {schema}.results WHERE owner = ?) AS own
-  WHERE total > ?) RETURNING id
+    FROM {schema}.results WHERE owner = %s) AS own
+  WHERE total > %s) RETURNING id
 """
-_FRESH = "id = ? AND owner = ? AND made_at >= clock_timestamp() - make_interval(secs => ?)"
+_FRESH = "id = %s AND owner = %s AND made_at >= clock_timestamp() - make_interval(secs => %s)"
 _CLOCK = "extract(epoch FROM clock_timestamp())::double precision"
 _RESERVE = f"""
 INSERT INTO {{schema}}.pace AS p (empty_at) VALUES ({_CLOCK} + {{interval}})
@@ -52,15 +53,15 @@ class _SharedTables:
     account: str
 
     def run(self, statement: str, *values: Any) -> list[Row]:
-        sql = translate(statement.format(schema=quote_schema(self.account)))
-        with self.connections.begin("SELECT 1 AS ok", SECONDS, SECONDS) as (connection, _):
+        sql = statement.format(schema=quote_schema(self.account)).encode()
+        with self.connections.begin([("SELECT 1", ())], SECONDS, SECONDS) as (connection, _):
             return connection.execute(sql, values).fetchall()
 
     def run_batch(self, statement: str, **numbers: float) -> Row:
         """Run one statement without values, in one trip to the server."""
         sql = statement.format(schema=quote_schema(self.account), **numbers)
-        with self.connections.begin(sql, PACE_SECONDS, PACE_SECONDS) as (_, row):
-            return row
+        with self.connections.begin([(sql, ())], PACE_SECONDS, PACE_SECONDS) as (_, found):
+            return found[0][0]
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -12,16 +13,17 @@ from kartra_mcp.core.deadline import bound_wait
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.timings import Clock, read_steady_clock
 from kartra_mcp.ledger.clock_history import ClockHistory
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.errors import LedgerDamagedError, LedgerRefusedError
 from kartra_mcp.ledger.hash_chain import Head
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.postgres import migrations
 from kartra_mcp.ledger.postgres.connections import (
     COMMIT_SECONDS,
-    BoundedConnection,
     Connections,
     commit,
 )
+from kartra_mcp.ledger.postgres.database import PostgresDatabase
 from kartra_mcp.ledger.postgres.errors import (
     RolledBackError,
     TeamLedgerDamagedError,
@@ -34,10 +36,10 @@ from kartra_mcp.ledger.postgres.history import (
     require_same_history,
 )
 from kartra_mcp.ledger.postgres.integrity import verify_database
-from kartra_mcp.ledger.postgres.rows import PostgresDatabase, Row
+from kartra_mcp.ledger.postgres.rows import Row
 from kartra_mcp.ledger.postgres.send_rights import SendRights
 from kartra_mcp.ledger.records import ReplacedLedger, VerificationReport
-from kartra_mcp.ledger.store import WAIT, bound_wait_for_others
+from kartra_mcp.ledger.store import WAIT, ListReads, bound_wait_for_others
 from kartra_mcp.ledger.transaction import Times, Transaction, make_transaction
 
 WRITE_SECONDS, READ_SECONDS = 5.0, 30.0
@@ -46,11 +48,12 @@ WRITE_SECONDS, READ_SECONDS = 5.0, 30.0
 VERIFY_SECONDS = 600.0
 """Seconds that a verification of every entry may take."""
 
-_BEGIN = """
-BEGIN ISOLATION LEVEL {mode};
-SELECT * FROM {schema}.begin_transaction('{schema}, pg_temp', {writes}, {wait}, {work}, {seen})
-"""
-_READ, _WRITE = "REPEATABLE READ READ ONLY", "READ COMMITTED READ WRITE"
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_STATE = (
+    "SELECT n, hash, line, line_hash, at, hash_then, clock, version, oldest_program, backend,"
+    " timeline, swept, durable, oldest_running FROM {schema}.begin_transaction(?, ?, ?, ?, ?)"
+)
 _SET_HEAD = "UPDATE head SET n = ?, hash = ?"
 
 
@@ -91,27 +94,33 @@ class _State:
     head: Head
     line: Head
     newest_at: float | None
+    hash_then: str | None
     clock: float
     steady: float
     version: int | None
     oldest_program: int | None
+    backend: int
     timeline: Timeline
     is_durable: bool
     oldest_running: float | None
 
     @classmethod
     def read(cls, row: Row, steady: float) -> _State:
+        n, hash_, line, line_hash, at, hash_then, clock, version, oldest, pid, *others = row
+        timeline, swept, durable, oldest_running = others
         return cls(
-            head=Head(row["n"], row["hash"]),
-            line=Head() if row["line"] is None else Head(row["line"], row["line_hash"]),
-            newest_at=row["at"],
-            clock=row["clock"],
+            head=Head(n, hash_),
+            line=Head() if line is None else Head(line, line_hash),
+            newest_at=at,
+            hash_then=hash_then,
+            clock=clock,
             steady=steady,
-            version=row["version"],
-            oldest_program=row["oldest_program"],
-            timeline=Timeline(row["timeline"], row["swept"] or ""),
-            is_durable=row["durable"],
-            oldest_running=row["oldest_running"],
+            version=version,
+            oldest_program=oldest,
+            backend=pid,
+            timeline=Timeline(timeline, swept or ""),
+            is_durable=durable,
+            oldest_running=oldest_running,
         )
 
 
@@ -140,6 +149,7 @@ class PostgresStore:
         self.owners = options.rights
         self._connections = connections
         self._schema = migrations.quote_schema(account)
+        self._state = _STATE.format(schema=self._schema)
         self._lead_key = lead_key
         self._clocks = options.clocks
         self._wait = options.wait
@@ -165,7 +175,7 @@ class PostgresStore:
 
     @contextmanager
     def write_transaction(
-        self, *, settles: bool = False, looks: bool = False
+        self, *, settles: bool = False, looks: bool = False, reads: ListReads | None = None
     ) -> Generator[Transaction]:
         """Run one exclusive, atomic commit: the row of the head is locked first.
 
@@ -173,14 +183,16 @@ class PostgresStore:
             settles: it records what happened, which neither a clock that went back nor a new
                 timeline of the database must prevent.
             looks: it records what a look or a user found, which a new timeline must not prevent.
+            reads: reads of the trip to the server that begins the transaction.
 
         Raises:
             CommitUncertainError: it may be recorded; nothing may be sent on it.
             RefusedError: `ledger_unavailable`; nothing was committed.
         """
         wait = self.wait_seconds(settles=settles)
-        with self._begin(wait, WRITE_SECONDS, writes=True) as (connection, state):
-            database = PostgresDatabase(connection)
+        first = () if reads is None else reads(self._estimate_clock())
+        begun = self._begin(wait, WRITE_SECONDS, writes=True, reads=first)
+        with begun as (database, state):
             transaction = self._make_transaction(database, state)
             if not settles:
                 transaction.require_clock()
@@ -189,15 +201,16 @@ class PostgresStore:
             yield transaction
             if transaction.added:
                 transaction.run(_SET_HEAD, transaction.head.count, transaction.head.hash)
-            commit(connection, database.take_changes(), max(bound_wait(COMMIT_SECONDS), 1.0))
+            seconds = max(bound_wait(COMMIT_SECONDS), 1.0)
+            commit(database.connection, database.take_changes(), seconds)
             self._history.note(transaction.now, transaction.steady)
             self._high_water.note(transaction.head)
 
     @contextmanager
     def read_transaction(self) -> Generator[Transaction]:
         """Run reads on one consistent snapshot."""
-        with self._begin(bound_wait(self._wait), READ_SECONDS) as (connection, state):
-            yield self._make_transaction(PostgresDatabase(connection), state)
+        with self._begin(bound_wait(self._wait), READ_SECONDS) as (database, state):
+            yield self._make_transaction(database, state)
 
     def read_timeline(self) -> Timeline:
         """Return the timeline of the database, and the one of the last sweep of the run logs."""
@@ -223,8 +236,8 @@ class PostgresStore:
     def verify(self) -> VerificationReport:
         """Verify every entry, the head, the rights of the tables, and what derives from them."""
         try:
-            with self._begin(self._wait, VERIFY_SECONDS) as (connection, state):
-                transaction = self._make_transaction(PostgresDatabase(connection), state)
+            with self._begin(self._wait, VERIFY_SECONDS) as (database, state):
+                transaction = self._make_transaction(database, state)
                 report = verify_database(transaction.db)
                 refused = _find_refusal(transaction, state.timeline)
         except TeamLedgerDamagedError as problem:
@@ -250,38 +263,38 @@ class PostgresStore:
 
     @contextmanager
     def _begin(
-        self, wait: float, work: float, *, writes: bool = False
-    ) -> Generator[tuple[BoundedConnection, _State]]:
+        self, wait: float, work: float, *, writes: bool = False, reads: Sequence[Query] = ()
+    ) -> Generator[tuple[PostgresDatabase, _State]]:
         """Begin a transaction and read the state of the ledger, in one trip to the server.
 
         Args:
             wait: seconds to wait for a connection and for other writers.
             work: seconds for the statements of the transaction.
             writes: lock the head, and allow changes.
+            reads: run after them in the same trip.
         """
         seen, steady = self._high_water.seen, self._clocks.steady()
-        batch = _BEGIN.format(
-            mode=_WRITE if writes else _READ,
-            schema=self._schema,
-            writes=writes,
-            wait=_to_ms(wait),
-            work=_to_ms(work),
-            seen=seen.count,
-        )
+        values = (f"{self._schema}, pg_temp", writes, _to_ms(wait), _to_ms(work), seen.count)
+        batch = [(_WRITE if writes else _READ, ()), (self._state, values), *reads]
         try:
-            with self._connections.begin(batch, wait, work) as (connection, row):
-                connection.note_backend(row["backend"])
-                state = _State.read(row, steady)
+            with self._connections.begin(batch, wait, work) as (connection, found):
+                state = _State.read(found[0][0], steady)
+                connection.note_backend(state.backend)
                 self._require_usable(state)
-                require_same_history(seen, state.head, row["hash_then"])
+                require_same_history(seen, state.head, state.hash_then)
                 self._high_water.note(state.head)
-                yield connection, state
+                yield PostgresDatabase(connection, zip(reads, found[1:], strict=True)), state
         except psycopg.Error as problem:
             raise from_postgres_error(problem) from problem
         except TeamLedgerDamagedError:
             raise
         except LedgerDamagedError as problem:
             raise TeamLedgerDamagedError(problem.why) from problem
+
+    def _estimate_clock(self) -> float:
+        """Return the ledger's clock by what this process saw of it."""
+        estimate = self._history.estimate(self._clocks.steady())
+        return time.time() if estimate is None else estimate
 
     def _require_usable(self, state: _State) -> None:
         migrations.require_version(state.version, state.oldest_program)

@@ -26,7 +26,7 @@ from kartra_mcp.ledger.sqlite.errors import from_os_error, from_sqlite_error, re
 from kartra_mcp.ledger.sqlite.identity import AccountKind
 from kartra_mcp.ledger.sqlite.integrity import verify_file
 from kartra_mcp.ledger.sqlite.ledger_file import LedgerFile, roll_back
-from kartra_mcp.ledger.store import WAIT, bound_wait_for_others
+from kartra_mcp.ledger.store import WAIT, ListReads, bound_wait_for_others
 from kartra_mcp.ledger.transaction import Times, Transaction, make_transaction
 
 
@@ -68,10 +68,10 @@ class FileTransactions:
 
     @contextmanager
     def write_transaction(
-        self, *, settles: bool = False, looks: bool = False
+        self, *, settles: bool = False, looks: bool = False, reads: ListReads | None = None
     ) -> Generator[Transaction]:
         """Run one exclusive, atomic commit, then write the head."""
-        del looks  # a file is never switched to another server
+        del looks, reads  # a file is never switched to another server, and no trip to one is saved
         self.require_certain()
         wait = self.wait_seconds(settles=settles)
         with self._take_turn(wait) as left, self._translate_errors(), self._take_write_lock(left):
