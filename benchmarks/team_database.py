@@ -22,6 +22,9 @@ from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.migrations import migrate
 from kartra_mcp.ledger.postgres.store import open_team_ledger
 
+_CREATE_BARE = (
+    "CREATE TABLE bare (n BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body TEXT NOT NULL)"
+)
 ACCOUNT, ROLE = "main", "kartra_app"
 LINE_COLUMNS = ("n", "at", "kind", "body", "prev", "hash")
 
@@ -34,9 +37,18 @@ class TeamDatabase:
     bare: psycopg.Connection[Any]
 
     def two_commits(self) -> None:
-        """Commit two rows, one after the other, in an otherwise empty table."""
+        """Commit two transactions of one row each, as a program with psycopg does."""
         for _ in range(2):
-            self.bare.execute("INSERT INTO bare (body) VALUES (%s)", ("x" * 500,))
+            with self.bare.transaction():
+                self._insert()
+
+    def two_inserts(self) -> None:
+        """Insert two rows, each a statement that commits itself: the least that a commit takes."""
+        for _ in range(2):
+            self._insert()
+
+    def _insert(self) -> None:
+        self.bare.execute("INSERT INTO bare (body) VALUES (%s)", ("x" * 500,))
 
     def fill(self, entries: Sequence[LedgerEntry]) -> None:
         """Write the entries of an empty ledger, and the rows that derive from them, past its rules.
@@ -70,7 +82,7 @@ def team_database(lines: int, *, standby: bool = False) -> Generator[TeamDatabas
         server = stack.enter_context(_server(folder))
         server.run_sql(f"CREATE ROLE {ROLE} LOGIN")
         migrate(server.dsn(), [ACCOUNT], ROLE)
-        server.run_sql("CREATE TABLE bare (n BIGINT GENERATED ALWAYS AS IDENTITY, body TEXT)")
+        server.run_sql(_CREATE_BARE)
         connections = stack.enter_context(closing(Connections(server.dsn(ROLE))))
         bare = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
         team = TeamDatabase(open_team_ledger(connections, ACCOUNT, b"k" * 32), bare)
