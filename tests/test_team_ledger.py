@@ -276,6 +276,36 @@ def test_lines_are_only_added(role: str, statement: str, place: TeamPlace, ledge
     assert ledger.verify().count == 2
 
 
+FALSE_OPERATORS = """
+CREATE SCHEMA other;
+CREATE FUNCTION other.never(bigint, bigint) RETURNS boolean RETURN FALSE;
+CREATE FUNCTION other.never(integer, integer) RETURNS boolean RETURN FALSE;
+CREATE FUNCTION other.never(text, text) RETURNS boolean RETURN FALSE;
+CREATE OPERATOR other.<> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = other.never);
+CREATE OPERATOR other.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = other.never);
+CREATE OPERATOR other.= (LEFTARG = text, RIGHTARG = text, FUNCTION = other.never);
+CREATE OPERATOR other.> (LEFTARG = integer, RIGHTARG = integer, FUNCTION = other.never);
+GRANT USAGE ON SCHEMA other TO PUBLIC
+"""
+
+
+def test_triggers_use_no_operator_that_a_search_path_names(own: TeamPlace):
+    """They name the schema of each: whoever may create an operator could switch them off."""
+    schema, path = f"ledger_{own.account}", "SET LOCAL search_path = other, pg_catalog"
+    add_line = f"INSERT INTO {schema}.lines VALUES (9, 0, 'start', '{{}}', '', '')"
+    end = f"UPDATE {schema}.intents SET state = 'failed'"
+    with closing(own.open()) as ledger:
+        ledger.begin(intent("1"), LIMITS)
+        as_owner(own, FALSE_OPERATORS)
+        try:
+            with pytest.raises(psycopg.IntegrityError, match="only follow"):
+                as_owner(own, path, add_line, role=APP)
+            as_owner(own, path, end, role=APP)
+        finally:
+            as_owner(own, "DROP SCHEMA other CASCADE")
+    assert own.fetch("SELECT state FROM parts") == [("failed",)]
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -16,6 +16,7 @@ from postgres_server import PostgresServer, running_postgres
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.errors import LedgerRefusedError
+from kartra_mcp.ledger.hash_chain import Head, make_entry
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.migrations import (
     Migration,
@@ -30,6 +31,13 @@ from kartra_mcp.ledger.postgres.store import StoreOptions, open_team_ledger
 from tests.ledger_intents import LIMITS, attempt, intent, run
 
 NEXT = get_version() + 1
+OLDEST = 3
+"""The oldest version with every table on which `migrate` grants rights."""
+NOTE = make_entry(Head(), 1_700_000_000.0, "start", {})
+ADD_NOTE = (
+    f"INSERT INTO lines VALUES (1, {NOTE.at}, 'start', '{{}}', '{NOTE.prev}', '{NOTE.hash}');"
+    f"UPDATE head SET n = 1, hash = '{NOTE.hash}'"
+).encode()
 EXPAND = "-- Add a column.\n-- compatible: {}\nALTER TABLE approvals ADD COLUMN quorum INTEGER;\n"
 
 
@@ -91,6 +99,23 @@ def test_two_versions_run_side_by_side_while_a_migration_only_adds(own: TeamPlac
         assert attempt(ledger, "2") == "runs"
         assert ledger.verify().ok
     assert apply(own) == [], "the older program leaves what it does not know"
+
+
+def test_an_older_ledger_keeps_what_it_has_and_what_protects_it(team_database: TeamDatabase):
+    """The tables of each older version, with entries, take every migration since."""
+    dsn = team_database.server.dsn()
+    for version in range(OLDEST, get_version()):
+        place = TeamPlace(team_database, f"since{version}")
+        migrate(dsn, [place.account], APP, load_migrations()[:version])
+        with psycopg.connect(dsn) as db:
+            db.execute(f"SET LOCAL search_path = ledger_{place.account}".encode())
+            db.execute(ADD_NOTE)
+        assert apply(place) == list(range(version + 1, get_version() + 1))
+        with closing(place.open()) as ledger:
+            assert attempt(ledger, "1") == "runs"
+            assert attempt(ledger, "1") == "in_progress"
+            assert ledger.verify().ok
+            assert ledger.entry_count() == 2
 
 
 def test_a_program_refuses_tables_that_it_would_misuse(own: TeamPlace):
