@@ -157,6 +157,7 @@ RESERVED = {
         "web/team/gate",
         "web/team/login",
         "web/team/page",
+        "web/team/session_list",
         "web/team/switching",
     },
     "h11": {"web/http_protocol"},

@@ -39,7 +39,10 @@ CHANGES = (
     *("/approvals/1", "/approvals/1/withdraw", "/chain", "/done/x/reconcile", "/bulk/x/cancel"),
     *("/writes/stop", "/writes/resume"),
 )
-ROOT_CHANGES = ("/page/logout", "/page/writes/stop")
+ROOT_CHANGES = (
+    *("/page/logout", "/page/writes/stop"),
+    *("/page/sessions/end", "/page/sessions/end-others"),
+)
 OURS = ("Ada Moreno", "transaction 101", "kartra_refund", "Decline", "main shop", "second shop")
 
 
@@ -252,7 +255,11 @@ def test_the_issuer_may_lead_back_to_us(member):
 
 
 @pytest.mark.parametrize(
-    "path", ["/page", "/page/login", "/page/callback", "/page/again", "/page/nothing", *PAGES]
+    "path",
+    [
+        *("/page", "/page/login", "/page/callback", "/page/again", "/page/nothing"),
+        *("/page/sessions", *PAGES),
+    ],
 )
 def test_every_answer_carries_the_headers(team, member, path):
     full = path if path.startswith("/page") else f"{ROOT}{path}"
@@ -268,7 +275,7 @@ def test_every_answer_carries_the_headers(team, member, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/page", "/page/again", "/page/callback", f"{ROOT}/", f"{ROOT}/x"]
+    "path", ["/page", "/page/again", "/page/callback", "/page/sessions", f"{ROOT}/", f"{ROOT}/x"]
 )
 def test_nothing_is_inline_and_nothing_leads_elsewhere(member, path):
     page = Parsed(member.get(path).text)

@@ -23,6 +23,7 @@ REFUND = {
 }
 VIEWS = {
     "accounts": "/page",
+    "sessions": "/page/sessions",
     "card": "/page/a/main/",
     "history": "/page/a/main/done",
     "charts": "/page/a/main/charts",
@@ -190,6 +191,22 @@ def test_a_person_chooses_an_account_by_keyboard_alone(enter):
     tabbed(person, person.page.get_by_role("button", name="Log out"))
     person.page.keyboard.press("Enter")
     expect(person.page.get_by_role("heading", level=1)).to_have_text("You are logged out")
+
+
+@pytest.mark.usefixtures("axe")
+def test_a_person_ends_other_sessions_by_keyboard_alone(enter):
+    lost, person = enter("hana"), enter("hana", "/page")
+    tabbed(person, person.page.get_by_role("link", name="Your sessions"))
+    person.page.keyboard.press("Enter")
+    expect(person.page.get_by_role("heading", level=1)).to_have_text("Your sessions")
+    assert judged(person.page) == []
+    tabbed(person, person.page.get_by_role("button", name="End this session"))
+    person.page.keyboard.press("Enter")
+    expect(person.page.get_by_role("status")).to_have_text("The session has ended.")
+    expect(person.page.get_by_role("button")).to_have_count(0)
+    lost.context.clear_cookies(name=COOKIE)
+    lost.page.goto(f"{lost.root}/page")
+    expect(lost.page).to_have_title("Log in as a test person")
 
 
 def test_a_decision_with_an_old_login_leads_through_a_fresh_one_back_to_the_card(

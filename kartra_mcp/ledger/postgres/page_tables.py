@@ -100,10 +100,6 @@ class PageTables:
     def end_session(self, key: str) -> None:
         self._change("DELETE FROM sessions WHERE key = ?", key)
 
-    def end_sessions(self, principal: str) -> None:
-        """End every session of a principal, on every replica."""
-        self._change("DELETE FROM sessions WHERE principal = ?", principal)
-
     def _change(self, sql: str, *values: Any) -> None:
         with service_transaction(self.connections) as db:
             db.execute(sql, values)

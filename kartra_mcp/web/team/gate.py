@@ -41,6 +41,11 @@ class TeamSession(Session):
 
     stored: StoredSession
 
+    @property
+    def principal(self) -> str:
+        """Return the key of the user."""
+        return self.stored.login.principal.key
+
 
 @dataclass(frozen=True, slots=True)
 class TeamGate:
@@ -85,11 +90,40 @@ class TeamGate:
         """
         cookie, now = secrets.token_urlsafe(32), self.clock()
         before = replaces.stored if replaces else None
-        is_same = before is not None and before.login.principal.key == login.principal.key
+        is_same = replaces is not None and replaces.principal == login.principal.key
         flash = before.flash if before is not None and is_same else ""
         session = StoredSession(hash_secret(cookie), login, now, now, flash)
         self.store.open_session(session, before.key if before else "")
         return cookie
+
+    def list_sessions(self, principal: str) -> list[StoredSession]:
+        """List the sessions of a user that are not over, the newest first. Synchronous."""
+        now = self.clock()
+        return [one for one in self.store.list_sessions(principal) if not one.is_over(now)]
+
+    def end_own(self, principal: str, key: str) -> bool:
+        """End a session if it is one of this user; return whether it was. Synchronous."""
+        if key not in {one.key for one in self.list_sessions(principal)}:
+            return False
+        self.end(key)
+        return True
+
+    def end_others(self, principal: str, key: str) -> int:
+        """End every session of a user but one; return their number. Synchronous."""
+        others = [one.key for one in self.list_sessions(principal) if one.key != key]
+        for other in others:
+            self.end(other)
+        return len(others)
+
+    def end(self, key: str) -> None:
+        """End a session on every replica, and its event streams on this one. Synchronous.
+
+        Those of other replicas end with their next turn, within a minute.
+        """
+        self.store.end_session(key)
+        streams = self._streams.get(key)
+        if streams is not None:
+            streams.clear()
 
     def _find(self, cookie: str, path: str) -> StoredSession | None:
         stored, now = self.store.find_session(hash_secret(cookie)), self.clock()

@@ -90,8 +90,7 @@ class TeamLogin:
         """End the session on every replica. The issuer's own session stays."""
         session = request.scope["session"]
         assert isinstance(session, TeamSession)  # noqa: S101  the middleware requires one
-        await run_in_thread(self.gate.store.end_session, session.stored.key)
-        session.streams.clear()
+        await run_in_thread(self.gate.end, session.stored.key)
         answer = HTMLResponse(await run_in_thread(self.gate.plain.render_logged_out))
         self._set_cookie(answer, self.gate.site.cookie, "", max_age=0)
         return answer

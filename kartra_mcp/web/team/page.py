@@ -30,6 +30,7 @@ from kartra_mcp.web.team.gate import TeamGate, TeamSession
 from kartra_mcp.web.team.login import TeamLogin
 from kartra_mcp.web.team.records import PageStore
 from kartra_mcp.web.team.return_paths import AGAIN, CALLBACK, LOGIN, LOGOUT, ROOT
+from kartra_mcp.web.team.session_list import SessionList
 from kartra_mcp.web.team.switching import describe_stops, read_stop_reason
 from kartra_mcp.web.timings import PageTimings
 from kartra_mcp.web.views.place import STATIC
@@ -90,7 +91,7 @@ def make_team_page(
         for account in accounts
     }
     root = _Root(pages, Viewers(config, max_age, clock), plain)
-    app = _RootApp(root, root.make_app(TeamLogin(gate, client)))
+    app = _RootApp(root, root.make_app(TeamLogin(gate, client), SessionList(gate)))
     return TeamPage(AuthMiddleware(app, site, gate, plain, timings.request_body), pages)
 
 
@@ -102,7 +103,7 @@ class _Root:
     viewers: Viewers
     plain: PlainPages
 
-    def make_app(self, login: TeamLogin) -> Starlette:
+    def make_app(self, login: TeamLogin, sessions: SessionList) -> Starlette:
         made = Starlette(
             routes=[
                 Route(ROOT, self._accounts_page, methods=["GET"]),
@@ -112,6 +113,7 @@ class _Root:
                 Route(AGAIN, login.again, methods=["GET"]),
                 Route(LOGOUT, login.logout, methods=["POST"]),
                 Route(f"{ROOT}/writes/stop", self._stop_all, methods=["POST"]),
+                *sessions.make_routes(),
                 make_static_route(ROOT),
             ],
             exception_handlers=error_handlers(self.plain),

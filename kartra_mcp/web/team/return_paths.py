@@ -10,13 +10,13 @@ import re
 from urllib.parse import urlencode
 
 ROOT = "/page"
-LOGIN, CALLBACK, LOGOUT, AGAIN = (
+LOGIN, CALLBACK, LOGOUT, AGAIN, SESSIONS = (
     *(f"{ROOT}/login", f"{ROOT}/callback"),
-    *(f"{ROOT}/logout", f"{ROOT}/again"),
+    *(f"{ROOT}/logout", f"{ROOT}/again", f"{ROOT}/sessions"),
 )
 MAX_PATH_CHARS = 600
 _OURS = re.compile(
-    r"/page(?:/|/a/[a-z0-9][a-z0-9_-]{0,39}(?:/[A-Za-z0-9_./-]*)?)?"
+    r"/page(?:/|/sessions|/a/[a-z0-9][a-z0-9_-]{0,39}(?:/[A-Za-z0-9_./-]*)?)?"
     r"(?:\?[A-Za-z0-9_.=&%+-]*)?(?:#[A-Za-z0-9-]{0,60})?"
 )
 

@@ -7,8 +7,19 @@ from dataclasses import dataclass
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
+from kartra_mcp.web.views.formatting import Timestamp
 from kartra_mcp.web.views.place import STATIC
 from kartra_mcp.web.views.templating import render
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One session of a user; `key` names it in the form, `is_own` is that of the request."""
+
+    key: str
+    opened: Timestamp
+    used: Timestamp
+    is_own: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,12 @@ class PlainPages:
         return self._render(
             "accounts.html", user=user, csrf=csrf, accounts=accounts, stops=stops, notice=notice
         )
+
+    def render_sessions(
+        self, csrf: str, sessions: Sequence[SessionRow], notice: FlashMessage
+    ) -> str:
+        """Render the sessions of a user."""
+        return self._render("sessions.html", csrf=csrf, sessions=sessions, notice=notice)
 
     def _render(self, template: str, **context: object) -> str:
         return render(template, static=self.static, home=self.home, **context)
