@@ -21,9 +21,9 @@ CHUNK = 256 * 1024
 class LineReader:
     """Lines ended by LF alone. Of a line that is too large only its ends are kept."""
 
-    def __init__(self, source: io.FileIO) -> None:
+    def __init__(self, source: io.FileIO, platform: str = sys.platform) -> None:
         self._source = source
-        self._watched = _can_be_watched(source.fileno())
+        self._watched = platform != "win32" and _can_be_watched(source.fileno())
         self._lines: deque[Line] = deque()
         self._parts: list[bytes] = []
         self._size = 0
@@ -93,5 +93,4 @@ class LineReader:
 def _can_be_watched(descriptor: int) -> bool:
     """Return True if the system can report new input on this descriptor; it cannot for files."""
     mode = os.fstat(descriptor).st_mode
-    known = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
-    return sys.platform != "win32" and known
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)

@@ -22,9 +22,9 @@ class PipeWriter:
     A thread for every response would cost a good part of the response itself.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, platform: str = sys.platform) -> None:
         self._descriptor = descriptor
-        self._at_once = _pick_writer(descriptor)
+        self._at_once = _pick_writer(descriptor, platform)
 
     async def write(self, text: str) -> None:
         """Write the whole text, in one piece even if the caller is cancelled; one caller at a time.
@@ -43,16 +43,16 @@ class PipeWriter:
             left = left[os.write(self._descriptor, left) :]
 
 
-def _pick_writer(descriptor: int) -> TryWrite:
+def _pick_writer(descriptor: int, platform: str) -> TryWrite:
     """Return a writer that never waits, although the descriptor is in blocking mode.
 
     The descriptor itself must stay blocking: the mode belongs to the open file, which other
     processes share.
     """
     mode = os.fstat(descriptor).st_mode
-    if sys.platform != "win32" and stat.S_ISFIFO(mode):
+    if platform != "win32" and stat.S_ISFIFO(mode):
         return _nonblocking_writer(descriptor) or _pipe_writer(descriptor)
-    if sys.platform != "win32" and stat.S_ISSOCK(mode):
+    if platform != "win32" and stat.S_ISSOCK(mode):
         return _socket_writer(descriptor)
     return lambda _: 0
 
