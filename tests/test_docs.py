@@ -168,6 +168,13 @@ def test_the_policy_file_that_is_shown_is_a_good_one() -> None:
 def test_every_consent_is_named(consent: str) -> None:
     assert f"| `{consent}` |" in read("README.md")
     assert f"`{consent}`" in read("docs/consent.md")
+    assert f"| `{consent}`" in read("docs/SECURITY.md")
+
+
+def test_every_test_that_the_assurance_case_names_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", read("docs/SECURITY.md"))
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / "tests" / f"{name}.py").is_file()] == []
 
 
 # manifest.json
