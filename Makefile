@@ -23,7 +23,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist release-check clean
+.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist release-check docs clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -115,6 +115,9 @@ dist: $(VENV)/ready $(VENV)/packaging/ready ## Build wheel and sdist, and instal
 release-check: registry dist manifest bundle ## Check all of a release that this machine can (WRITE=1: docs/licences.md; STRICT=1)
 	@PYTHONPATH=tools $(PY) -m release $(TOOLS) $(if $(WRITE),--write) $(if $(STRICT),--strict)
 
+docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network, in build/site, and check every link
+	@PYTHONPATH=tools $(PY) -m docs_site
+
 clean: ## Remove all that make and the tools put here
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist *.mcpb
 	find kartra_mcp tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -141,6 +144,12 @@ $(VENV)/ready-browser: pyproject.toml $(VENV)/ready-dev
 $(VENV)/ready-deploy: pyproject.toml $(VENV)/ready-dev
 	@echo "Adding what checks deployments, once…"
 	@$(PIP) --group deploy
+	@touch $@
+
+# What builds the documents as a site.
+$(VENV)/ready-docs: pyproject.toml $(VENV)/ready-dev
+	@echo "Adding what builds the site of the documents, once…"
+	@$(PIP) --group docs
 	@touch $@
 
 # What changes the code, to see whether the tests notice.

@@ -14,7 +14,7 @@ import pytest
 from tracked_files import tracked
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path.append(str(ROOT / "tools"))
 
 from release import advisories, licences  # noqa: E402  the tools import each other by such names
 from release.file_names import (  # noqa: E402
