@@ -202,6 +202,12 @@ def test_a_bulk_run_continues_on_any_replica_and_in_no_other_account(world: Team
     assert viewer.call("kartra_bulk_run", tool=tool, items=items).code == "forbidden_role"
 
 
+def test_an_id_that_no_ledger_has_is_wrong_whatever_its_characters(world: TeamWorld):
+    sam = world.caller("rosa", next(iter(world.sandboxes)), "operator")
+    for tool, name in (("kartra_reconcile", "intent"), ("kartra_bulk_status", "bulk_id")):
+        assert sam.call(tool, **{name: "\x00"}).code == "invalid_arguments"
+
+
 def test_only_who_may_write_cancels_a_bulk_run_of_writes(world: TeamWorld):
     main, _ = world.sandboxes
     items = [{"lead_id": ADA, "points": 102}]

@@ -57,6 +57,19 @@ def ledger(place: TeamPlace) -> Generator[Ledger]:
         yield made
 
 
+UNSTORABLE = "a\x00b"
+"""A text that PostgreSQL does not take, and SQLite does."""
+
+
+def test_a_text_that_cannot_be_stored_is_a_fault_of_its_call_alone(ledger: Ledger):
+    bad, good = ledger.beginning(intent(UNSTORABLE), LIMITS), ledger.beginning(intent(), LIMITS)
+    ledger.commit([bad, good])
+    assert code(bad.take_result) == "invalid_arguments"
+    assert good.take_result().intent_id
+    assert code(lambda: ledger.require_ended(UNSTORABLE)) == "invalid_arguments"
+    assert ledger.verify().ok
+
+
 def admit_all(*_: Any) -> None:
     """Admission by rules that are wrong."""
 

@@ -9,7 +9,7 @@ import psycopg
 
 from kartra_mcp.ledger.database import Query, Rows, Values
 from kartra_mcp.ledger.postgres.connections import BoundedConnection
-from kartra_mcp.ledger.postgres.errors import from_postgres_error
+from kartra_mcp.ledger.postgres.errors import from_postgres_error, is_unstorable
 from kartra_mcp.ledger.postgres.rows import Row
 from kartra_mcp.ledger.postgres.scripts import Statement
 
@@ -46,7 +46,8 @@ class PostgresDatabase:
         """Run one statement; a change runs later, and has no rows.
 
         Raises:
-            RefusedError: the index that backs the main rule refused a row.
+            RefusedError: the index that backs the main rule refused a row, or a value cannot be
+                stored.
             psycopg.Error: any other error, also of an earlier change.
         """
         if sql.startswith(_CHANGES):
@@ -55,6 +56,8 @@ class PostgresDatabase:
             return _NO_ROWS
         if sql.startswith(_SAVEPOINTS):
             self._prefetched.clear()
+            if sql.startswith("ROLLBACK "):
+                self._changes.clear()  # they were made since the savepoint
             self._run((sql, values))
             return _NO_ROWS
         if self._prefetched and isinstance(values, tuple):
@@ -77,8 +80,10 @@ class PostgresDatabase:
         """Run the changes that were not sent, then statements; return the rows of each read."""
         try:
             return self.connection.run([*self.take_changes(), *statements])
-        except psycopg.errors.UniqueViolation as problem:
+        except (psycopg.errors.UniqueViolation, psycopg.DataError) as problem:
             # A savepoint undoes one request of a group; only other errors end the whole group.
+            if isinstance(problem, psycopg.DataError) and not is_unstorable(problem):
+                raise
             raise from_postgres_error(problem) from None
 
 

@@ -79,8 +79,19 @@ def rival_error() -> RefusedError:
     )
 
 
+def is_unstorable(problem: psycopg.Error) -> bool:
+    """Return whether psycopg did not send a value, e.g. a text with a NUL: the call is at fault."""
+    return isinstance(problem, psycopg.DataError) and problem.sqlstate is None
+
+
 def from_postgres_error(problem: psycopg.Error) -> RefusedError:
     """Return the refusal for an error outside a commit: nothing was committed."""
+    if is_unstorable(problem):
+        return RefusedError(
+            "invalid_arguments",
+            "A value of this call has a character that the ledger cannot store. Nothing was done.",
+            "Leave out control characters, then repeat the call.",
+        )
     if isinstance(problem, reported.UniqueViolation):
         name = problem.diag.constraint_name or ""
         return rival_error() if name.startswith(_ONE_RULE) else _altered_error()
