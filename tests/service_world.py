@@ -28,6 +28,7 @@ from kartra_mcp.identity.refusals import NotAMember, TokenFault, TokenRefused
 from kartra_mcp.ledger.postgres.connections import Connections
 from kartra_mcp.ledger.postgres.migrations import migrate
 from kartra_mcp.sandbox.http import auth
+from kartra_mcp.service.authentication import Verifier
 from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent, Sink
 from kartra_mcp.service.server import Replica, listen
 from kartra_mcp.service.timings import ServiceTimings
@@ -177,6 +178,7 @@ class Caller:
     account: str
     token: str
     era: str = MODERN
+    capabilities: dict[str, Any] = field(default_factory=dict)
     _numbers: Any = field(default_factory=lambda: count(1))
 
     def at(self, replica: RunningReplica) -> Caller:
@@ -201,7 +203,7 @@ class Caller:
             params["_meta"] = {
                 "io.modelcontextprotocol/protocolVersion": MODERN,
                 "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
+                "io.modelcontextprotocol/clientCapabilities": self.capabilities,
             }
         body = {"jsonrpc": "2.0", "id": number or next(self._numbers), "method": method}
         return headers, {**body, "params": params}
@@ -233,10 +235,11 @@ class TeamWorld:
     jobs: Any = None
     more: str = ""
     offline_seconds: float = OFFLINE_SECONDS
+    verifier: Verifier | None = None
     _ending: ExitStack = field(default_factory=ExitStack)
 
-    def add_account(self, title: str, policy: str = "") -> str:
-        name = f"shop-{next(NUMBERS)}"
+    def add_account(self, title: str, policy: str = "", name: str = "") -> str:
+        name = name or f"shop-{next(NUMBERS)}"
         place = Sandbox(self.folder / name)
         self.sandboxes[name] = self._ending.enter_context(sandbox_served(place))
         (self.folder / f"{name}.toml").write_text(policy)
@@ -314,7 +317,7 @@ class TeamWorld:
             replica = Replica(
                 load_team(self.file),
                 connections,
-                self.people,
+                self.verifier or self.people,
                 options,
                 timings,
                 (events, *sinks),
