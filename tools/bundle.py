@@ -25,10 +25,10 @@ from typing import Any
 from zipfile import ZipFile
 
 import anyio
-from dist import EPOCH
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from dist import EPOCH
 from kartra_mcp import __version__
 
 ROOT = Path(__file__).parents[1]

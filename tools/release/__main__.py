@@ -14,8 +14,8 @@ from zipfile import ZipFile
 
 from bundle import BUNDLE
 from bundle import WHEEL as BUNDLED
-from dist import DIST, ROOT, SDIST, WHEEL, Off
 
+from dist import DIST, ROOT, SDIST, WHEEL, Off
 from release import floors, licences, versions
 from release.dependencies import SBOM, Tools, closure, write_sbom
 from release.file_names import find_length_faults, find_name_faults

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dist import DIST, ROOT, WHEEL, Off, ran
-
 from kartra_mcp import __version__
 from release.licences import Dependency, normalize, read_licences
 

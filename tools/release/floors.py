@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 
 from dist import ROOT, WHEEL, Off, ran, use
-
 from release.advisories import find_faulty
 from release.dependencies import Tools
 
