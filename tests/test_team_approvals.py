@@ -13,6 +13,7 @@ import pytest
 from kartra_mcp.app.team_service import count_approvers
 from kartra_mcp.consent.team_approval import find_amount
 from kartra_mcp.core.models import Risk
+from kartra_mcp.ledger.approvals import MAX_PENDING
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.people import ApproverLogin, TeamDecision, make_requester
 from kartra_mcp.ledger.records import IntentPart
@@ -64,6 +65,22 @@ def test_one_other_person_approves_and_the_call_runs_once(ledger: Ledger):
     assert use(ledger, number) == "runs"
     assert use(ledger, number, target="102") == "confirmation_used"
     assert ledger.verify().ok
+
+
+def test_a_requester_floods_nobody_and_an_equal_request_keeps_its_number(ledger: Ledger):
+    def ask(asker: Any, number: int) -> int:
+        wanted = request_of(asker)
+        binding = replace(wanted.binding, arguments=f"{number:064x}")
+        return ledger.approvals.request(replace(wanted, binding=binding))
+
+    numbers = [ask(ANN, number) for number in range(MAX_PENDING)]
+    before = ledger.entry_count()
+    assert code(lambda: ask(ANN, MAX_PENDING)) == "cap_reached"
+    assert ledger.entry_count() == before
+    assert ask(ANN, 0) == numbers[0]
+    assert ask(BOTH, 0) > numbers[-1]
+    decline_as(ledger, numbers[3], BOB)
+    assert ask(ANN, MAX_PENDING) > numbers[-1]
 
 
 def test_two_people_are_needed_where_two_are_needed(ledger: Ledger):

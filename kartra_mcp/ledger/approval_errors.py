@@ -81,6 +81,15 @@ def approval_required_error(what: str, *, team: bool = False) -> RefusedError:
     )
 
 
+def too_many_requests_error(most: int) -> RefusedError:
+    return RefusedError(
+        "cap_reached",
+        f"{most} requests of yours wait for an approval. Nothing was asked for, and nothing done.",
+        "Wait until some are decided, or withdraw those on the page that are not wanted any more.",
+        detail={"cap": "requests that wait", "limit": str(most), "left": "0"},
+    )
+
+
 def need_login_error(number: int) -> RefusedError:
     """Return the refusal of a decision with the PIN on a request of a team."""
     return RefusedError(

@@ -24,7 +24,7 @@ from kartra_mcp.ledger.confirmations import (
     serialize_binding,
 )
 from kartra_mcp.ledger.hash_chain import dump_canonical
-from kartra_mcp.ledger.people import ApproverLogin, TeamRequest, Vote, parse_requester
+from kartra_mcp.ledger.people import ApproverLogin, Requester, TeamRequest, Vote, parse_requester
 from kartra_mcp.ledger.records import Binding, Intent
 from kartra_mcp.ledger.transaction import Transaction
 
@@ -106,6 +106,15 @@ def end_unused(transaction: Transaction, binding: Binding | None) -> None:
 def find_row(transaction: Transaction, number: int) -> Any:
     """Return the row of a number, or None."""
     return transaction.fetch_one("SELECT * FROM approvals WHERE number = ?", number)
+
+
+def count_pending(transaction: Transaction, requester: Requester) -> int:
+    """Count the requests of a principal that wait for a decision."""
+    sql = (
+        "SELECT COUNT(*) AS number FROM approvals"
+        " WHERE state = 'pending' AND json_extract(binding, '$.requester') = ?"
+    )
+    return transaction.fetch_one(sql, requester.key)["number"]
 
 
 def ask(transaction: Transaction, asked: ApprovalRequest) -> int:

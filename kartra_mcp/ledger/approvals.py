@@ -14,6 +14,7 @@ from kartra_mcp.ledger.approval_errors import (
     stale_view_error,
     team_decision_refusal,
     team_withdrawal_refusal,
+    too_many_requests_error,
     withdrawal_refusal,
 )
 from kartra_mcp.ledger.approval_records import DECLINE_HOLDS, Approval, ApprovalRequest
@@ -23,6 +24,8 @@ from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
 MAX_REASON_CHARS = 200
+MAX_PENDING = 50
+"""Requests of one person of a team that may wait at once: each is a card and a notice to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class Approvals:
         """Return the number to approve; an equal request that is still pending keeps its number.
 
         Changed facts make a new number, so that the user never approves outdated facts.
+
+        Raises:
+            RefusedError: `cap_reached`; too many requests of a person of a team wait.
         """
         with self.store.write_transaction() as transaction:
             approval_rows.expire(transaction)
@@ -44,6 +50,8 @@ class Approvals:
                 approval_rows.end(transaction, row["number"], "superseded")
             if asked.requester is not None:
                 approval_rows.end_unused(transaction, asked.binding)
+                if approval_rows.count_pending(transaction, asked.requester) >= MAX_PENDING:
+                    raise too_many_requests_error(MAX_PENDING)
             return approval_rows.ask(transaction, asked)
 
     def get(self, number: int) -> Approval | None:
