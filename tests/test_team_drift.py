@@ -101,11 +101,17 @@ def test_every_page_of_run_logs_of_the_connection_is_read():
     other = {**log(2), "connectionId": "another"}
     found, asked = list_all({"items": [log(3), other], "cursor": "x"}, {"items": [log(1, "i1")]})
     assert found.complete
-    assert [run.log.id for run in found.runs] == ["run3", "run1"]
+    assert [run.id for run in found.runs] == ["run3", "run1"]
     assert [query.get("cursor") for query in asked] == [None, "x"]
     run = found.runs[1]
     assert (run.action, run.arguments, run.meta["kartra_mcp_intent"]) == ("a1", {"id": 1}, "i1")
     assert run.created_at == parse_logged_run(log(1)).created_at is not None
+
+
+def test_a_run_is_kept_without_its_output():
+    """Bug: each sweep held the answers of a day in memory, so that idle replicas grew."""
+    run = parse_logged_run({**log(1, "i1"), "output": {"secret": "answer"}})
+    assert "answer" not in repr(run)
 
 
 def test_logs_without_an_end_are_reported_as_incomplete():
@@ -138,7 +144,7 @@ def test_a_run_whose_intent_the_ledger_has_is_no_finding():
 
 def test_the_runs_of_a_lost_intent_are_found_oldest_first():
     found = sweep(log(5, "i2"), log(4, "i1"), log(2, "i2"), log(1, "i0"), known={"i0": False})
-    assert [(name, [run.log.id for run in runs]) for name, runs in found.lost] == [
+    assert [(name, [run.id for run in runs]) for name, runs in found.lost] == [
         ("i2", ["run2", "run5"]),
         ("i1", ["run4"]),
     ]

@@ -13,7 +13,7 @@ from harness import SHORT, APISandbox, Sandbox, call, connect, sandbox_served
 from kartra_mcp.app.composition import build_app
 from kartra_mcp.core.timings import Clocks
 from kartra_mcp.ledger.ledger import Ledger
-from kartra_mcp.ledger.lost_intents import LostIntents
+from kartra_mcp.ledger.lost_intents import OVERLAP, LostIntents
 from kartra_mcp.ledger.sqlite.store import SQLiteStore
 from kartra_mcp.settings import read_settings
 from kartra_mcp.team.account_tools import AccountTools, started
@@ -119,6 +119,16 @@ async def test_a_lost_write_is_recorded_and_settled_by_its_run_log(
         assert Ledger(store).entry_count() == count  # a job that finds nothing writes nothing
 
 
+def test_a_sweep_that_finds_nothing_is_noted_once_an_hour(tmp_path: Path):
+    """Bug: it was noted once a day, so that each sweep read all run logs of a day."""
+    with closing(SQLiteStore(tmp_path, Clocks())) as store:
+        ledger, lost = Ledger(store), LostIntents(store)
+        for until in (10_000.0, 13_599.0, 13_601.0):
+            lost.note_sweep({"since": 0.0, "until": until, "runs": 0, "adopted": []})
+        assert ledger.entry_count() == 2
+        assert lost.since() == 13_601.0 - OVERLAP
+
+
 async def test_after_a_sweep_the_lost_refund_is_not_made_again(
     place: APISandbox, rolled_back: Path
 ):
@@ -159,7 +169,7 @@ async def test_a_lost_write_of_an_action_that_is_gone_counts_as_irreversible(
             for one in (await tools.list_runs(connection, 0.0)).runs
             if "kartra_mcp_intent" in one.meta
         ]
-        gone = type(run)(run.log, run.created_at, "gone", run.arguments, run.meta)
+        gone = type(run)(run.id, run.created_at, "gone", run.arguments, run.meta)
         draft = tools.draft_lost("i1", gone, connection)
     assert (draft.operation, draft.risk.label, draft.target) == ("gone", "irreversible", None)
 

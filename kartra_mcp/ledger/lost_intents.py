@@ -15,7 +15,8 @@ _BODY = "SELECT l.body FROM intents i JOIN lines l ON l.n = i.line WHERE i.id = 
 _FIRST_ENTRY = "SELECT at FROM lines ORDER BY n LIMIT 1"
 OVERLAP = 3_600.0
 """Seconds that a sweep goes back before the end of the last one: a log may be written late."""
-NOTE_SECONDS = 86_400.0
+NOTE_SECONDS = 3_600.0
+"""Seconds between two entries of sweeps that found nothing: each one reads the logs since then."""
 
 
 class LostIntents:
@@ -79,7 +80,7 @@ class LostIntents:
     def note_sweep(self, about: Mapping[str, Any]) -> None:
         """Record that the run logs were compared up to the `until` of `about`.
 
-        At most once a day, unless something was found: the job may run every few minutes.
+        At most once in `NOTE_SECONDS`, unless something was found: the job runs every two minutes.
         """
         with self._store.write_transaction(settles=True) as transaction:
             newest = transaction.fetch_one(_NEWEST_SWEEP)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kartra_mcp.core.json_types import as_dict, is_object
-from kartra_mcp.membrane.responses import RunLog, get_cursor, list_items, parse_run_log
+from kartra_mcp.membrane.errors import safe_id
+from kartra_mcp.membrane.responses import get_cursor, list_items
 
 MAX_LOG_PAGES = 200
 PAGE_SIZE = 100
@@ -19,17 +20,17 @@ FetchLogs = Callable[[Mapping[str, str]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class LoggedRun:
-    """One run in Membrane's own log.
+    """One run in Membrane's own log, without its output: there are thousands of them in memory.
 
     Attributes:
-        log: its id, and its output or error.
+        id: of the run.
         created_at: seconds since the epoch; None if it cannot be read.
         action: id or key of the action; "" if the log names none.
         arguments: the input of the action.
         meta: what the sender marked it with.
     """
 
-    log: RunLog
+    id: str
     created_at: float | None = None
     action: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -85,7 +86,7 @@ def parse_logged_run(entry: Mapping[str, Any]) -> LoggedRun:
     arguments = sent.get("input", entry.get("input"))
     meta = entry.get("meta", sent.get("meta"))
     return LoggedRun(
-        parse_run_log(entry),
+        safe_id(entry.get("id") or ""),
         _parse_time(entry.get("createdAt")),
         str(action),
         as_dict(arguments),

@@ -152,5 +152,5 @@ async def _find_foreign(
         for name in (one.action.id, one.action.key)
     }
     report.foreign += [
-        run.log.id for run in logged.runs if run.action in refunds and get_intent(run) not in known
+        run.id for run in logged.runs if run.action in refunds and get_intent(run) not in known
     ]

@@ -127,7 +127,7 @@ async def _adopt(
     report: SettleReport,
 ) -> None:
     draft = await run_in_thread(tools.draft_lost, intent, runs[0], connection)
-    about = {"runs": [run.log.id for run in runs], "at": runs[0].created_at}
+    about = {"runs": [run.id for run in runs], "at": runs[0].created_at}
     try:
         if await run_in_thread(tools.lost.adopt, draft, about):
             report.adopted.append(intent)
