@@ -25,7 +25,7 @@ from matrix.scripts import SCRIPTS
 from matrix.seeded import SEEDED
 from matrix.story import Result
 from matrix.whole.load import put_calls
-from matrix.whole.world import running_whole_world
+from matrix.whole.world import USUAL, running_whole_world
 from matrix.workers import T
 
 WORKERS = 2
@@ -88,7 +88,7 @@ def run_load(calls: int) -> int:
     """Return 1 where an answer was wrong, or something grew."""
     with (
         tempfile.TemporaryDirectory(prefix="kartra-matrix-") as folder,
-        running_whole_world(Path(folder)) as world,
+        running_whole_world(Path(folder), times=USUAL) as world,
     ):
         load = put_calls(world, calls)
     say(str(load))

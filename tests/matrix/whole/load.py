@@ -18,15 +18,16 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import httpx2
-from harness import call
+from harness import Answer, call
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from polling import wait_for
-from service_world import LEGACY, MODERN, Answer, Caller
+from service_world import LEGACY, MODERN, Caller
+from service_world import Answer as Response
 
 from kartra_mcp.ledger.postgres.connections import MAX_CONNECTIONS
 from matrix.upstream import FIRST_SALE, SALES
-from matrix.whole.people import ERAS, GIVE
+from matrix.whole.people import ERAS, GIVE, TRIES
 from matrix.whole.world import ACCOUNTS, REPLICAS, WholeWorld
 
 READ = "kartra_get_lead"
@@ -39,7 +40,10 @@ EACH_WRITE = 25
 """One of so many calls is a write."""
 
 LOGINS = ("sam", "bea", "ben")
-Ask = Callable[[str, dict[str, Any]], Any]
+BUSY = {("not_enough_time", "no"), ("ledger_unavailable", "no")}
+"""Refusals of a write on a machine that is too slow: nothing was done, and it may be repeated."""
+
+Ask = Callable[[str, dict[str, Any]], Answer]
 PATIENCE = 60.0
 
 
@@ -67,12 +71,13 @@ class LoadReport:
     before: Usage
     after: Usage
     seconds: float
-    answered: int = 0
+    answered: int
+    repeated: int
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         calls = f"{self.answered} calls by {CLIENTS} clients in {self.seconds:.0f} s"
-        wrong = f"{len(self.wrong)} wrong answers"
+        wrong = f"{len(self.wrong)} wrong answers, {self.repeated} refused and repeated"
         return f"{calls}, {wrong}\nbefore: {self.before}\nafter:  {self.after}"
 
     @property
@@ -92,14 +97,14 @@ class LoadReport:
 
 def put_calls(world: WholeWorld, calls: int) -> LoadReport:
     """Let the clients warm the replicas up, and then make so many calls."""
-    points = itertools.count(1)
-    _call_all(world, max(calls // 10, 10 * CLIENTS), points, [])
+    warm_up = Load(world, max(calls // 4, 10 * CLIENTS))
+    warm_up.run()
     before, began = measure_idle(world), time.monotonic()
-    wrong: list[str] = []
-    answered = _call_all(world, calls, points, wrong)
+    load = Load(world, calls, warm_up.points)
+    load.run()
     took = time.monotonic() - began
-    wrong += _find_wrong_effects(world)
-    return LoadReport(before, measure_idle(world), took, answered, wrong)
+    wrong = [*load.wrong, *_find_wrong_effects(world)]
+    return LoadReport(before, measure_idle(world), took, load.answered, load.repeated, wrong)
 
 
 def measure_idle(world: WholeWorld) -> Usage:
@@ -137,47 +142,71 @@ def _read_running(text: str) -> int:
     return int(float(line.split()[1]))
 
 
-def _call_all(world: WholeWorld, calls: int, points: Iterator[int], wrong: list[str]) -> int:
-    """Share the calls among the clients; return the number of right answers."""
-    numbers, right = iter(range(calls)), itertools.count()
-    lock = threading.Lock()
+@dataclass
+class Load:
+    """So many calls, shared among the clients.
 
-    def take(most: int) -> list[int]:
-        with lock:
-            return list(itertools.islice(numbers, most))
+    Attributes:
+        points: numbers of points, each given once; not "1 point".
+        answered: calls with the right answer.
+        repeated: calls that were refused without an effect, because the replica or its database
+            was too busy, and that their client repeated.
+        wrong: what was wrong with the other answers.
+    """
 
-    def work(client: int) -> None:
-        era = client % 2
+    world: WholeWorld
+    calls: int
+    points: Iterator[int] = field(default_factory=lambda: itertools.count(2))
+    answered: int = 0
+    repeated: int = 0
+    wrong: list[str] = field(default_factory=list)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        self._numbers = iter(range(self.calls))
+        threads = [threading.Thread(target=self._work, args=(one,)) for one in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _work(self, client: int) -> None:
         connect = _sdk if client % 4 < 2 else _raw
-        login, account = LOGINS[client % 3], ACCOUNTS[client % len(ACCOUNTS)]
-        while batch := take(CALLS_OF_A_CONNECTION):
+        login, account = LOGINS[client % len(LOGINS)], ACCOUNTS[client % len(ACCOUNTS)]
+        while batch := self._take():
             try:
-                with connect(world, login, account, era) as ask:
+                with connect(self.world, login, account, client % 2) as ask:
                     for number in batch:
-                        _call_one(ask, client, number, points, wrong)
-                        next(right)
+                        self._call(ask, FIRST_SALE + (client * 163 + number) % SALES, number)
             except Exception as problem:  # noqa: BLE001  it is an answer that did not come
-                wrong.append(f"client {client}: {problem!r}")
+                self._note(f"client {client}: {problem!r}")
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return next(right)
+    def _take(self) -> list[int]:
+        with self._guard:
+            return list(itertools.islice(self._numbers, CALLS_OF_A_CONNECTION))
 
+    def _call(self, ask: Ask, lead: int, number: int) -> None:
+        """Read a lead, or give it a number of points that nobody else gives; check who it is."""
+        if number % EACH_WRITE:
+            tool, arguments = READ, {"lead_id": lead}
+            expected = f"matrix{lead}@example.com"
+        else:
+            arguments = {"lead_id": lead, "points": next(self.points)}
+            tool, expected = GIVE, f"gave {arguments['points']} points to lead {lead}"
+        answer = ask(tool, arguments)
+        for _ in range(TRIES):
+            if not answer.failed or (answer.code, answer.executed) not in BUSY:
+                break
+            with self._guard:
+                self.repeated += 1
+            answer = ask(tool, arguments)
+        found = answer.text if answer.structured is None else str(answer.structured)
+        self._note("" if expected in found else f"{expected} is not in {found[:300]}")
 
-def _call_one(ask: Ask, client: int, number: int, points: Iterator[int], wrong: list[str]) -> None:
-    """Read a lead, or give it a number of points that nobody else gives; check who it is."""
-    lead = FIRST_SALE + (client * 163 + number) % SALES
-    if number % EACH_WRITE:
-        found = str(ask(READ, {"lead_id": lead}))
-        expected = [f"matrix{lead}@example.com"]
-    else:
-        given = next(points)
-        found = str(ask(GIVE, {"lead_id": lead, "points": given}))
-        expected = [f"gave {given} points to lead {lead}"]
-    wrong += [f"{one} is not in {found[:300]}" for one in expected if one not in found]
+    def _note(self, wrong: str) -> None:
+        with self._guard:
+            self.wrong += [wrong] if wrong else []
+            self.answered += not wrong
 
 
 def _find_wrong_effects(world: WholeWorld) -> list[str]:
@@ -206,8 +235,8 @@ def _sdk(world: WholeWorld, login: str, account: str, era: int) -> Generator[Ask
 
         with connected() as client:
 
-            def ask(tool: str, arguments: dict[str, Any]) -> Any:
-                async def work() -> Any:
+            def ask(tool: str, arguments: dict[str, Any]) -> Answer:
+                async def work() -> Answer:
                     return await call(client, tool, **arguments)
 
                 return portal.call(work)
@@ -226,14 +255,16 @@ def _raw(world: WholeWorld, login: str, account: str, era: int) -> Generator[Ask
     caller = Caller("", account, token, (MODERN, LEGACY)[era])
     with httpx2.Client(timeout=PATIENCE) as http:
 
-        def ask(tool: str, arguments: dict[str, Any]) -> Any:
+        def ask(tool: str, arguments: dict[str, Any]) -> Answer:
             number = next(_IDS)
             headers, body = caller.request(
                 "tools/call", {"name": tool, "arguments": arguments}, number
             )
             del headers["Host"]  # that of the address is the service's own here
-            answer = Answer(http.post(endpoint, headers=headers, json=body))
-            assert answer.message["id"] == number, f"{number} was answered as {answer.message}"
-            return answer.result
+            found = Response(http.post(endpoint, headers=headers, json=body))
+            assert found.message["id"] == number, f"{number} was answered as {found.message}"
+            text = found.result["content"][0]["text"]
+            structured = found.result.get("structuredContent")
+            return Answer(bool(found.result.get("isError")), text, structured)
 
         yield ask

@@ -21,6 +21,7 @@ from kartra_mcp.ledger.postgres.store import PostgresStore
 from kartra_mcp.sandbox.identity.people import PAGE
 from kartra_mcp.sandbox.identity.server import running_identity
 from kartra_mcp.sandbox.team.balancer import running_balancer
+from kartra_mcp.team.config import WriteTimes
 from matrix import ledger
 from matrix.driver import Told
 from matrix.history import ClientAnswer, Execution, History, Line
@@ -32,7 +33,7 @@ from matrix.whole.replica import WholeReplica
 
 ACCOUNTS = ("main", "outlet")
 REPLICAS = 3
-SEND_SECONDS, KARTRA_SECONDS, SKEW_SECONDS = 3, 2, 1
+SHORT, USUAL = WriteTimes(3, 2, 1), WriteTimes()
 ONLY_PEOPLE = frozenset({"give_points_to_lead"})
 """Operations whose effect nobody but people can find: a lost answer leaves them unknown."""
 
@@ -73,6 +74,7 @@ class WholeWorld:
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     seeded: Sequence[str] = ()
+    times: WriteTimes = SHORT
     replicas: list[WholeReplica] = field(default_factory=list)
     told: dict[str, list[Told]] = field(default_factory=lambda: {name: [] for name in ACCOUNTS})
     targets: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in ACCOUNTS})
@@ -198,7 +200,7 @@ class WholeWorld:
                 _name(one, by_attempt) for one in upstream.executions(self.targets[account])
             ],
             answers=[_answer(one, by_call) for one in self.told[account]],
-            effect_seconds=KARTRA_SECONDS,
+            effect_seconds=self.times.settle_seconds,
             works=[_answer(one, by_call) for one in works],
             requests=[_name(one, by_attempt).intent for one in upstream.writes()],
             only_people=ONLY_PEOPLE,
@@ -236,9 +238,9 @@ class WholeWorld:
             database=ledger.address(hosts, ports),
             issuer=self.provider.issuer,
             client=PAGE.id,
-            send=SEND_SECONDS,
-            kartra=KARTRA_SECONDS,
-            skew=SKEW_SECONDS,
+            send=self.times.send_seconds,
+            kartra=self.times.settle_seconds,
+            skew=self.times.skew_seconds,
         )
         made.team_file.write_text(text + "".join(map(partial(self._entry, upstreams), ACCOUNTS)))
         return made
@@ -289,16 +291,17 @@ def _answer(told: Told, by_call: Mapping[str, str]) -> ClientAnswer:
 
 @contextmanager
 def running_whole_world(
-    folder: Path, seeded: Sequence[str] = (), **settings: str
+    folder: Path, seeded: Sequence[str] = (), times: WriteTimes = SHORT, **settings: str
 ) -> Generator[WholeWorld]:
     """Start a world; it ends with the block.
 
     Args:
         folder: an empty one.
         seeded: faults in the protocol that its replicas have.
+        times: seconds of a write.
         settings: of each replica, by name.
     """
-    made = WholeWorld(folder, settings, seeded)
+    made = WholeWorld(folder, settings, seeded, times)
     try:
         yield made.start()
     finally:
