@@ -10,13 +10,15 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_stores import APP, TeamDatabase
+from ledger_intents import intent, run
+from ledger_stores import APP, KEY, TeamDatabase
 from psycopg.pq import TransactionStatus
 
 from kartra_mcp.ledger.postgres import scripts
 from kartra_mcp.ledger.postgres.connections import BoundedConnection, Connections
 from kartra_mcp.ledger.postgres.rows import make_rows
 from kartra_mcp.ledger.postgres.scripts import Statement, Statements, quote
+from kartra_mcp.ledger.postgres.store import StoreOptions, open_team_ledger
 
 PREPARED = "SELECT name FROM pg_prepared_statements ORDER BY prepare_time, name"
 WAIT = 20.0
@@ -163,3 +165,28 @@ def test_the_pool_reads_every_character(team_database: TeamDatabase):
         connections.begin(batch, WAIT, WAIT) as (_, shown),
     ):
         assert shown[0][0][0] == "UTF8"
+
+
+def test_a_statement_that_one_account_prepared_reads_and_writes_the_one_that_runs_it(
+    team_database: TeamDatabase,
+):
+    """Accounts share connections: only the search path of a transaction tells them apart."""
+    places = [team_database.make_account() for _ in range(2)]
+    connections = Connections(team_database.server.dsn(APP))
+    options = StoreOptions(durable=False)
+    with closing(connections):
+        ledgers = [open_team_ledger(connections, x.account, KEY, options=options) for x in places]
+        wanted = [[intent(number) for number in numbers] for numbers in ((1, 2, 3), (11, 12, 13))]
+        for one, other in zip(*wanted, strict=True):
+            run(ledgers[0], one)
+            run(ledgers[1], other)
+        seen = [[entry["target"] for entry in ledger.export()] for ledger in ledgers]
+        assert seen == [["1", "2", "3"], ["11", "12", "13"]]
+        assert all(ledger.verify().ok for ledger in ledgers)
+        with connections.begin([("SELECT name FROM pg_prepared_statements", ())], WAIT, WAIT) as (
+            connection,
+            found,
+        ):
+            assert connection.statements.are_kept
+            kept = [row[0] for row in found[0]]
+    assert sum(name.startswith("insert_lines") for name in kept) == 1
