@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from clients import place, table, trace
+from clients.__main__ import CLIENTS
 from clients.place import CALLS, WIRE, Place, Said
 from clients.record import Run
 from clients.roster import LIBRARIES, SMOKE
@@ -33,9 +34,9 @@ def test_the_kept_results_name_no_machine():
     assert not re.search(r"/(work|root|home|tmp|usr)\b|https?://", kept)
 
 
-def test_every_library_client_is_on_the_page():
-    assert {one.name for one in LIBRARIES} <= {run.client for run in table.kept_runs()}
-    assert set(SMOKE) <= {one.name for one in LIBRARIES}
+def test_every_client_is_on_the_page():
+    assert CLIENTS.keys() == {run.client for run in table.kept_runs()}
+    assert set(SMOKE) <= CLIENTS.keys()
 
 
 @pytest.mark.parametrize("package", sorted({p for one in LIBRARIES for p in one.packages}))
@@ -73,14 +74,14 @@ def test_what_is_seen_is_compared_with_what_was_sent(handed, seen):
 def test_the_account_decides_whether_a_write_was_done(tmp_path):
     here = Place("test", tmp_path / "state")
     told = Said("Tag assigned")
-    assert place.judge_write(here, told) == "tag set: 0, programs started for it: 0"
+    assert place.judge_write(here, told) == "tag set: 0, sent 0 times"
     assert place.judge_refused(here, Said("paid back")) != "ok"
     given = json.dumps({"email": place.LEAD, "tag_name": place.TAG})
     published = json.loads((SANDBOX / "membrane" / "actions.json").read_text())
     action = next(one["id"] for one in published if one["key"] == "assign-tag")
     connection = here.sandbox.rows("SELECT id FROM connections")[0][0]
     words = ("action", "run", action, f"--connectionId={connection}", f"--input={given}")
-    for verdict in ("ok", "tag set: 1, programs started for it: 2"):
+    for verdict in ("ok", "tag set: 1, sent 2 times"):
         here.sandbox.arrange(*words)
         assert place.judge_write(here, told) == verdict
     assert place.judge_write(here, Said("Tag assigned", failed=True)) != "ok"

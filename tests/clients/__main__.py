@@ -12,11 +12,16 @@ import time
 from collections.abc import Iterable
 
 from clients import agents, table
+from clients.http_agents import HTTP_AGENTS
 from clients.patience import wait_out
 from clients.record import Driver, Run, failures
-from clients.roster import LIBRARIES, SMOKE
+from clients.roster import HTTP_LIBRARIES, LIBRARIES, SMOKE
 
-CLIENTS: dict[str, Driver] = {**{one.name: one for one in LIBRARIES}, **agents.AGENTS}
+CLIENTS: dict[str, Driver] = {
+    **{one.name: one for one in (*LIBRARIES, *HTTP_LIBRARIES)},
+    **agents.AGENTS,
+    **HTTP_AGENTS,
+}
 
 
 def main(words: list[str]) -> int:

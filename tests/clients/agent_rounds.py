@@ -18,7 +18,7 @@ from clients import trace
 from clients.agent_setups import Agent, Setting
 from clients.environments import Environment, clean
 from clients.model import Model, Shown, Step, serving, shown
-from clients.place import CALLS, Place, Said
+from clients.place import CALLS, Bench, Place, Said
 
 PATIENCE = 180
 """Seconds for one round."""
@@ -46,7 +46,7 @@ class Round:
     """Output of one round."""
 
     plan: Plan
-    place: Place
+    place: Bench
     lines: list[trace.Line]
     requests: list[Shown]
     ended: str
@@ -83,27 +83,34 @@ def play(agent: Agent, environment: Environment, name: str, plan: Plan) -> Round
     with serving(Model([STEPS[step] for step in plan.steps], log)) as address:
         variables = {**place.environment, **plan.settings}
         at = Setting(folder, address, [*delay, *place.command], variables, not plan.late)
+        prepare(agent, at)
         ended = start(agent, environment, at)
     return Round(plan, place, trace.read(place.log), shown(log), ended)
 
 
-def start(agent: Agent, environment: Environment, at: Setting) -> str:
-    """Run the agent to its end in its own process group; return its outcome."""
-    home = at.folder / "home"
-    home.mkdir()
+def prepare(agent: Agent, at: Setting) -> None:
+    """Create the agent's home and its configuration."""
+    at.home.mkdir()
     for name, text in agent.files(at).items():
         file = at.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    program = environment.folder / "node_modules" / ".bin" / agent.program
+
+
+def find_program(agent: Agent, environment: Environment) -> str:
+    return str(environment.folder / "node_modules" / ".bin" / agent.program)
+
+
+def start(agent: Agent, environment: Environment, at: Setting) -> str:
+    """Run the agent to its end in its own process group; return its outcome."""
     # An agent reads the project that it is in; this one must not be it.
     with (
         tempfile.TemporaryDirectory(prefix="kartra-mcp-agent-", ignore_cleanup_errors=True) as work,
         (at.folder / "printed.log").open("w+", encoding="utf-8", errors="replace") as printed,
         subprocess.Popen(
-            [str(program), *agent.flags(at)],
+            [find_program(agent, environment), *agent.flags(at)],
             cwd=work,
-            env=clean(home, agent.variables(at)),
+            env=clean(at.home, agent.variables(at)),
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,

@@ -29,11 +29,19 @@ class Setting:
     patient: bool = True
     """Configure the agent to wait for the server, if it does not do so by default."""
 
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The server in a client's configuration."""
+        program, *arguments = self.command
+        return {"command": program, "args": arguments, "env": self.variables}
+
     def servers(self, **more: Any) -> str:
         """Return the `mcpServers` object that most clients read."""
-        program, *arguments = self.command
-        entry = {"command": program, "args": arguments, "env": self.variables, **more}
-        return json.dumps({"mcpServers": {SERVER: entry}}, indent=2)
+        return json.dumps({"mcpServers": {SERVER: {**self.entry, **more}}}, indent=2)
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,8 @@ CLAUDE_CODE = Agent(
 )
 
 
-def _codex_config(at: Setting, model: str) -> str:
-    """Return TOML; a JSON string or list of strings is valid TOML too."""
-    command, *arguments = at.command
-    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in at.variables.items())
+def codex_config(at: Setting, model: str, server: str) -> str:
+    """Return TOML; `server` is the table of our server."""
     return f"""\
 model = "{model}"
 model_provider = "stand-in"
@@ -97,13 +103,21 @@ env_key = "STAND_IN_KEY"
 enabled = false
 
 [mcp_servers.{SERVER}]
+{server}
+"""
+
+
+def _codex_server(at: Setting) -> str:
+    """Return TOML; a JSON string or list of strings is valid TOML too."""
+    command, *arguments = at.command
+    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in at.variables.items())
+    return f"""\
 command = {json.dumps(command)}
 args = {json.dumps(arguments)}
 required = {json.dumps(at.patient)}
 
 [mcp_servers.{SERVER}.env]
-{settings}
-"""
+{settings}"""
 
 
 def _codex(model: str, how: str) -> Agent:
@@ -120,16 +134,20 @@ def _codex(model: str, how: str) -> Agent:
             PROMPT,
         ],
         variables=lambda _: {"STAND_IN_KEY": "none"},
-        files=lambda at: {"home/.codex/config.toml": _codex_config(at, model)},
+        files=lambda at: {CODEX_FILE: codex_config(at, model, _codex_server(at))},
         folder="codex",
     )
 
 
-CODEX = _codex("gpt-6.1-sol", "as for gpt-6.1-sol, which calls tools from code")
+CODEX_FILE, CODEX_MODEL = "home/.codex/config.toml", "gpt-6.1-sol"
+CODEX = _codex(CODEX_MODEL, "as for gpt-6.1-sol, which calls tools from code")
 CODEX_SEARCH = _codex("gpt-5.5", "as for gpt-5.5, which calls tools that a search has found")
 
 
-def _gemini_settings(at: Setting) -> str:
+GEMINI_FILE = "home/.gemini/settings.json"
+
+
+def gemini_settings(at: Setting) -> str:
     own = {
         "security": {"auth": {"selectedType": "gemini-api-key"}},
         "privacy": {"usageStatisticsEnabled": False},
@@ -146,7 +164,7 @@ GEMINI = Agent(
     how="`gemini -p --yolo --skip-trust`",
     flags=lambda _: ["-p", PROMPT, "--yolo", "--skip-trust", "-m", "gemini-2.5-pro"],
     variables=lambda at: {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": at.model},
-    files=lambda at: {"home/.gemini/settings.json": _gemini_settings(at)},
+    files=lambda at: {GEMINI_FILE: gemini_settings(at)},
 )
 
 COPILOT = Agent(

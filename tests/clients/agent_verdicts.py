@@ -31,7 +31,7 @@ def judge(run: Run, names: frozenset[str], plain: Round, human: Round, late: lis
         f"a refund without consent: {refusal}",
         f"if a human must agree and there is none: refund {who_money}, tag {who_tag}",
         starts(late),
-        *noted(plain.lines, Answer(tools=frozenset(reached))),
+        *noted(plain.lines, Answer(tools=frozenset(reached)), names),
     ]
     verdicts = {run.read, run.write, run.refused, money, tag}
     run.failed = run.tools < run.of or not run.era or verdicts != {"ok"}

@@ -19,7 +19,7 @@ from harness import Sandbox, connect_stdio
 
 from clients import environments, place, trace
 from clients.environments import Environment, NotHad
-from clients.place import CALLS, READ, REFUSED, WRITE, Call, Place, Said
+from clients.place import CALLS, READ, REFUSED, WRITE, Bench, Call, Place, Said
 from clients.record import Kind, Run
 
 LIMIT = 180
@@ -58,7 +58,7 @@ class Library:
             return run
         with tempfile.TemporaryDirectory(prefix="kartra-mcp-client-") as folder:
             here = Place(self.name, Path(folder) / "state").ready()
-            judge(run, here, started(self, self.environment, here, CALLS))
+            judge(run, here, started(self, self.environment, here, CALLS), expected())
             if self.asks:
                 there = Place(f"{self.name}/asked", Path(folder) / "asked").ready()
                 answer = started(self, self.environment, there, CALLS[2:], asks=True)
@@ -80,12 +80,12 @@ class Answer:
 def started(
     library: Library,
     environment: Environment,
-    here: Place,
+    here: Bench,
     calls: tuple[Call, ...],
     **more: Any,
 ) -> Answer:
     """Run the program. A failure is an Answer too."""
-    plan = json.dumps({"server": server(here), "calls": calls, **library.plan, **more})
+    plan = json.dumps({"server": here.server, "calls": calls, **library.plan, **more})
     try:
         ended = subprocess.run(
             [*environment.command(library.program), plan],
@@ -105,12 +105,6 @@ def started(
     return parsed(ended.stdout)
 
 
-def server(here: Place) -> dict[str, Any]:
-    """Return the server as every client's configuration has it."""
-    command, *words = here.command
-    return {"command": command, "args": words, "env": here.environment}
-
-
 def parsed(printed: str) -> Answer:
     """Parse the one JSON that a program prints."""
     try:
@@ -121,20 +115,29 @@ def parsed(printed: str) -> Answer:
         return Answer(problem=f"no answer ({type(fault).__name__}): {printed[-300:]}")
 
 
-def judge(run: Run, here: Place, answer: Answer) -> None:
-    """Fill the run from the answer, the account and the wire."""
+def judge(
+    run: Run,
+    here: Bench,
+    answer: Answer,
+    tools: frozenset[str],
+    code: str = "confirmation_required",
+) -> None:
+    """Fill the run from the answer, the account and the wire.
+
+    `tools` are in our own client's list; `code` is that of the refund which was held back.
+    """
     lines = trace.read(here.log)
     run.version = answer.version or run.version
     run.era, run.elicitation = trace.era(lines), trace.elicitation(lines)
-    run.of, run.tools = len(expected()), len(expected() & answer.tools)
+    run.of, run.tools = len(tools), len(tools & answer.tools)
     nothing = Said(None, failed=True)
     said = {step: answer.said.get(step, nothing) for step in (READ, WRITE, REFUSED)}
     run.read = answer.problem or place.judge_read(said[READ])
     run.write = answer.problem or place.judge_write(here, said[WRITE])
-    run.refused = answer.problem or place.judge_refused(here, said[REFUSED])
+    run.refused = answer.problem or place.judge_refused(here, said[REFUSED], code)
     run.sees = place.sees(said[READ], trace.answer(lines, CALLS[0][1]))
     run.failed = {run.read, run.write, run.refused} != {"ok"} or run.tools != run.of or not run.era
-    run.notes += noted(lines, answer)
+    run.notes += noted(lines, answer, tools)
 
 
 def judge_question(run: Run, there: Place, answer: Answer) -> None:
@@ -152,10 +155,10 @@ def judge_question(run: Run, there: Place, answer: Answer) -> None:
         run.failed = True
 
 
-def noted(lines: list[trace.Line], answer: Answer) -> list[str]:
+def noted(lines: list[trace.Line], answer: Answer, tools: frozenset[str]) -> list[str]:
     """Add other observations on the wire."""
     notes = list(answer.notes)
-    if lost := sorted(expected() - answer.tools):
+    if lost := sorted(tools - answer.tools):
         notes.append("tools not listed: " + ", ".join(lost))
     if (starts := trace.starts(lines)) > 1:
         notes.append(f"started the server {starts} times for one list and {len(CALLS)} calls")

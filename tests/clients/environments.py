@@ -17,6 +17,8 @@ from clients.record import BUILD
 INSTALL = 900
 """Seconds for one installation."""
 PROGRAMS = Path(__file__).with_name("programs")
+SHARED = ("plan.mjs", "http_access.mjs")
+"""Modules of the JavaScript programs."""
 
 
 class NotHad(Exception):
@@ -48,7 +50,7 @@ class Environment:
         if not self.node:
             return [str(self.python), "-B", str(PROGRAMS / program)]
         # Node.js searches for packages in the program's folder.
-        for file in (program, "plan.mjs"):
+        for file in (program, *SHARED):
             shutil.copyfile(PROGRAMS / file, self.folder / file)
         return [found("node"), str(self.folder / program)]
 

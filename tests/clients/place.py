@@ -32,9 +32,50 @@ CALLS: tuple[Call, ...] = (
 """Step, tool, arguments. The refund comes without any consent."""
 
 
+class Bench:
+    """The account of one client for one run, as the verdicts read it."""
+
+    name: str
+    sandbox: Any
+    """A `Sandbox`."""
+
+    @property
+    def server(self) -> dict[str, Any]:
+        """The server as a client's program gets it."""
+        raise NotImplementedError
+
+    @property
+    def log(self) -> Path:
+        return BUILD / self.name / "wire.jsonl"
+
+    def tagged(self) -> int:
+        return self.sandbox.rows(
+            "SELECT count(*) FROM lead_tags JOIN tags ON tags.id = tag_id"
+            " JOIN leads ON leads.id = lead_id WHERE email = ? AND name = ?",
+            LEAD,
+            TAG,
+        )[0][0]
+
+    def written(self) -> str:
+        """Return `ok` if the tag exists, and one program or one request set it."""
+        starts = sum(any(TAG in word for word in words) for words in self.sandbox.runs())
+        if self.tagged() == 1 and starts == 1:
+            return "ok"
+        return f"tag set: {self.tagged()}, sent {starts} times"
+
+    def kept(self) -> str:
+        """Return `ok` if nothing was refunded."""
+        return f"refunded {count} times" if (count := self.refunds()) else "ok"
+
+    def refunds(self) -> int:
+        """Count the refunds of the sale."""
+        rows = self.sandbox.rows("SELECT id FROM transactions WHERE parent_id = ?", SALE)
+        return len(rows)
+
+
 @dataclass(frozen=True)
-class Place:
-    """Test bench of one client for one run. `folder` is the state folder, and is new."""
+class Place(Bench):
+    """Test bench over stdio: a state folder, which is new."""
 
     name: str
     folder: Path
@@ -46,13 +87,14 @@ class Place:
         return Sandbox(self.folder).arrange("digest")
 
     @property
-    def log(self) -> Path:
-        return BUILD / self.name / "wire.jsonl"
-
-    @property
     def command(self) -> list[str]:
         """Return the client's command: absolute paths in the project's environment."""
         return [sys.executable, "-I", str(WIRE), str(self.log), str(self.hold), str(SERVER)]
+
+    @property
+    def server(self) -> dict[str, Any]:
+        command, *words = self.command
+        return {"command": command, "args": words, "env": self.environment}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -66,30 +108,6 @@ class Place:
         self.log.unlink(missing_ok=True)
         assert not self.tagged(), "a fresh account has the tag already"
         return self
-
-    def tagged(self) -> int:
-        return self.sandbox.rows(
-            "SELECT count(*) FROM lead_tags JOIN tags ON tags.id = tag_id"
-            " JOIN leads ON leads.id = lead_id WHERE email = ? AND name = ?",
-            LEAD,
-            TAG,
-        )[0][0]
-
-    def written(self) -> str:
-        """Return `ok` if the tag exists and exactly one program was started to set it."""
-        starts = sum(any(TAG in word for word in words) for words in self.sandbox.runs())
-        if self.tagged() == 1 and starts == 1:
-            return "ok"
-        return f"tag set: {self.tagged()}, programs started for it: {starts}"
-
-    def kept(self) -> str:
-        """Return `ok` if nothing was refunded."""
-        return f"refunded {count} times" if (count := self.refunds()) else "ok"
-
-    def refunds(self) -> int:
-        """Count the refunds of the sale."""
-        rows = self.sandbox.rows("SELECT id FROM transactions WHERE parent_id = ?", SALE)
-        return len(rows)
 
 
 @dataclass(frozen=True)
@@ -111,13 +129,13 @@ def judge_read(said: Said) -> str:
     return "ok"
 
 
-def judge_write(place: Place, said: Said) -> str:
+def judge_write(place: Bench, said: Said) -> str:
     if said.failed or not said.holds("Tag assigned"):
         return f"the caller received no success: {short(said)}"
     return place.written()
 
 
-def judge_refused(place: Place, said: Said, code: str = "confirmation_required") -> str:
+def judge_refused(place: Bench, said: Said, code: str = "confirmation_required") -> str:
     """Check that the account kept its money, and that the caller received the reason.
 
     A client that can show a form gets `answered_by_host`, `declined` or `dismissed` instead.
@@ -129,7 +147,7 @@ def judge_refused(place: Place, said: Said, code: str = "confirmation_required")
     return "ok"
 
 
-def judge_asked(place: Place, said: Said, asked: int) -> str:
+def judge_asked(place: Bench, said: Said, asked: int) -> str:
     """Check that one question was shown, and that its yes refunded once."""
     if (asked, place.refunds(), said.failed) == (1, 1, False):
         return "ok"

@@ -1,8 +1,9 @@
 """Results of one run of one client: written by the run, read by the table.
 
-A client is a `Driver` under its name: `roster.LIBRARIES`, and `agents.AGENTS` for the end-to-end
-agents. A driver installs its packages under build/clients/NAME, drives the client on a fresh
-`place.Place`, and returns the Run. It never raises for an error of the client.
+A client is a `Driver` under its name: `roster.LIBRARIES`, `agents.AGENTS` for the end-to-end
+agents, and both over HTTP: `roster.HTTP_LIBRARIES`, `http_agents.HTTP_AGENTS`. A driver installs
+its packages under build/clients/NAME, drives the client on a fresh `place.Bench`, and returns the
+Run. It never raises for an error of the client.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Run:
     failed: bool = False
     not_run: str = ""
     """Reason why it could not be installed; then all other fields are empty."""
+    access: str = ""
+    """Over HTTP, the kind of access: `token`, `login` or `agent`; else empty."""
     date: str = ""
     """Date of the run, as 2026-11-24; set by `save`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clients.drive import Library
+from clients.http_drive import HttpLibrary
 
 MCP_2 = "mcp==2.3.0"
 
@@ -140,5 +141,57 @@ LIBRARIES = (
     ),
 )
 
-SMOKE = ("mcp-1.9", "mcp-2", "ts-v1", "pydantic-ai")
-"""Quick to install, and between them both eras, both languages and a framework."""
+_OF = {one.name: one for one in LIBRARIES}
+_HEADER = "a token in a header"
+_NO_PROXY = "with a proxy in its environment it cannot load its own `undici`, so without one"
+_LOGIN = "its own login by OAuth, from the 401 on; a stand-in only for the browser"
+
+HTTP_LIBRARIES = (
+    HttpLibrary(
+        "inspector-http",
+        _OF["inspector"],
+        "token",
+        f"its command line with `--transport http`, {_HEADER}; {_NO_PROXY}",
+    ),
+    HttpLibrary(
+        "inspector-modern-http",
+        _OF["inspector-modern"],
+        "token",
+        f"the same with `--protocol-era modern`, {_HEADER}; {_NO_PROXY}",
+    ),
+    HttpLibrary("ts-v1-http", _OF["ts-v1"], "token", f"`StreamableHTTPClientTransport`, {_HEADER}"),
+    HttpLibrary("ts-v1-login", _OF["ts-v1"], "login", f"`OAuthClientProvider`: {_LOGIN}"),
+    HttpLibrary("ts-v2-http", _OF["ts-v2"], "token", f"`StreamableHTTPClientTransport`, {_HEADER}"),
+    HttpLibrary(
+        "ts-v2-modern-http",
+        _OF["ts-v2-modern"],
+        "token",
+        f"the same with version negotiation `auto`, {_HEADER}",
+    ),
+    HttpLibrary("ts-v2-login", _OF["ts-v2-modern"], "login", f"`OAuthClientProvider`: {_LOGIN}"),
+    HttpLibrary("mcp-1.9-http", _OF["mcp-1.9"], "token", f"`streamablehttp_client`, {_HEADER}"),
+    HttpLibrary(
+        "mcp-1.9-login",
+        _OF["mcp-1.9"],
+        "login",
+        f"`OAuthClientProvider`: {_LOGIN}",
+        cannot=(
+            "Registration failed: 404",
+            "it looks for the authorization server at the service's own address, as in 2025-03-26",
+        ),
+    ),
+    HttpLibrary("mcp-1.30-http", _OF["mcp-1.30"], "token", f"`streamablehttp_client`, {_HEADER}"),
+    HttpLibrary("mcp-1.30-login", _OF["mcp-1.30"], "login", f"`OAuthClientProvider`: {_LOGIN}"),
+    HttpLibrary("mcp-2-http", _OF["mcp-2"], "token", f"`streamable_http_client`, {_HEADER}"),
+    HttpLibrary("mcp-2-legacy-http", _OF["mcp-2-legacy"], "token", f"mode `legacy`, {_HEADER}"),
+    HttpLibrary("mcp-2-login", _OF["mcp-2"], "login", f"`OAuthClientProvider`: {_LOGIN}"),
+    HttpLibrary(
+        "mcp-2-agent",
+        _OF["mcp-2"],
+        "agent",
+        "`ClientCredentialsOAuthProvider`: an agent of no user, which may not ask for money",
+    ),
+)
+
+SMOKE = ("mcp-1.9", "mcp-2", "ts-v1", "pydantic-ai", "ts-v1-http", "mcp-2-login")
+"""Quick to install, and between them both eras, both languages, a framework, HTTP and a login."""

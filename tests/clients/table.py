@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,6 +35,26 @@ from a client's documentation.
 
 A client that cannot ask is refused with `confirmation_required` and a preview
 (see [consent](../consent.md)).
+
+The same steps [over HTTP](#over-http-the-service-of-a-team), at the service of a team, are below.
+"""
+HTTP_TITLE = "Over HTTP: the service of a team"
+HTTP_INTRODUCTION = """\
+Each client works on a fresh team of `kartra-mcp demo --team`: two replicas of
+`kartra-mcp serve --http` behind a plain balancer, PostgreSQL, a stand-in identity provider, and the
+account behind Membrane's API. A relay that keeps the wire's log passes each request to the next
+replica. The client is that of Bea, who may ask for money; an agent of no user may not.
+
+- **Access**: `token`, a bearer token that the client is given; `login`, its own login by OAuth
+  (resource metadata, registration, PKCE), of which only the user's browser is a stand-in; `agent`,
+  client credentials.
+- **Write**: `ok` if the tag was set by one request, and the ledger has one write of it, a success.
+- **Refund held**: `ok` if account and ledger have no refund, the caller received the reason, and
+  one request waits for an approver. Nothing waits if the client itself stopped the call, or if an
+  agent of no user got `forbidden_role`.
+
+No client is asked here, whatever it can show: another person approves on the page. How to set one
+up: [Connect a client](../team/service.md#connect-a-client).
 """
 TITLES: dict[Kind, str] = {
     "agent": "Agents, from end to end",
@@ -56,18 +76,27 @@ HEADS = (
 )
 
 
+HTTP_HEADS = tuple(
+    {"Refund refused": "Refund held", "Waits": "Access"}.get(head, head) for head in HEADS
+)
+
+
 def keep(runs: Iterable[Run], folder: Path = FOLDER) -> None:
     """Merge the runs into the stored ones, and write the page.
 
     A client that could not be installed this time keeps its previous result, with that date.
     """
     kept = {run.client: run for run in kept_runs(folder)}
-    kept |= {run.client: run for run in runs if not run.not_run or run.client not in kept}
+    kept |= {run.client: run for run in runs if not run.not_run or is_unknown(run.client, kept)}
     every = [asdict(kept[name]) for name in sorted(kept)]
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(every, indent=2, ensure_ascii=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
     write(folder)
+
+
+def is_unknown(client: str, kept: Mapping[str, Run]) -> bool:
+    return client not in kept or bool(kept[client].not_run)
 
 
 def kept_runs(folder: Path = FOLDER) -> list[Run]:
@@ -82,7 +111,8 @@ def write(folder: Path = FOLDER) -> None:
 
 def page(runs: list[Run]) -> str:
     """Return the whole page."""
-    parts = [INTRODUCTION, pages(), *(section(kind, runs) for kind in TITLES), absent(runs)]
+    tables = [section(kind, runs) for kind in TITLES]
+    parts = [INTRODUCTION, pages(), *tables, over_http(runs), absent(runs)]
     return "\n".join(part for part in parts if part)
 
 
@@ -95,12 +125,24 @@ def pages() -> str:
 
 def section(kind: Kind, runs: list[Run]) -> str:
     """Return the table of one kind, then the remarks on each client."""
-    mine = [run for run in runs if run.kind == kind and not run.not_run]
+    mine = [run for run in runs if run.kind == kind and not run.access and not run.not_run]
+    rows = [(*row(run), run.waits or "not measured") for run in mine]
+    return f"## {TITLES[kind]}\n\n{table(HEADS, rows, mine)}" if mine else ""
+
+
+def over_http(runs: list[Run]) -> str:
+    """Return the table of the clients over HTTP, then the remarks on each."""
+    mine = [run for run in runs if run.access and not run.not_run]
+    rows = [(*row(run), f"`{run.access}`") for run in mine]
     if not mine:
         return ""
-    rows = [HEADS, tuple("---" for _ in HEADS), *(row(run) for run in mine)]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-    return f"## {TITLES[kind]}\n\n{table}\n\n" + "\n".join(map(remarks, mine)) + "\n"
+    return f"## {HTTP_TITLE}\n\n{HTTP_INTRODUCTION}\n{table(HTTP_HEADS, rows, mine)}"
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]], runs: list[Run]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    cells = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{cells}\n\n" + "\n".join(map(remarks, runs)) + "\n"
 
 
 def row(run: Run) -> tuple[str, ...]:
@@ -113,7 +155,6 @@ def row(run: Run) -> tuple[str, ...]:
         f"{run.tools} of {run.of}",
         *(cell(step) for step in steps),
         run.sees or "neither",
-        run.waits or "not measured",
     )
 
 

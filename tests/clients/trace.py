@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+HEADER = "mcp-protocol-version"
 REVISION = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
@@ -59,17 +60,51 @@ def exchanges(lines: list[Line]) -> list[Exchange]:
     ]
 
 
+@dataclass(frozen=True)
+class HttpRequest:
+    """One request over HTTP, with the message in it and the status of its response."""
+
+    method: str
+    path: str
+    scheme: str
+    """Of its `Authorization`; "" without one."""
+    message: dict[str, Any]
+    status: int
+
+
+def requests(lines: list[Line]) -> list[HttpRequest]:
+    """Return the requests of a log of HTTP in order."""
+    sent = {line.pid: line.said for line in messages(lines, "client")}
+    got = {line.pid: line.said for line in lines if line.source == "response"}
+    return [
+        HttpRequest(
+            line.said["method"],
+            line.said["path"],
+            line.said["scheme"],
+            sent.get(line.pid, {}),
+            got.get(line.pid, 0),
+        )
+        for line in messages(lines, "request")
+    ]
+
+
 def messages(lines: list[Line], source: str) -> Iterator[Line]:
     """Return the lines of one side that are messages."""
     return (line for line in lines if line.source == source and isinstance(line.said, dict))
 
 
 def era(lines: list[Line]) -> str:
-    """Return the revision of the listing and the calls; two if a client used two."""
+    """Return the revision of the listing and the calls; two if a client used two.
+
+    Over HTTP each request is an exchange of its own, whose header has the revision. The first
+    clients sent no such header: theirs is the one that was negotiated.
+    """
     every = exchanges(lines)
     agreed = {e.pid: e.result["protocolVersion"] for e in every if settled(e)}
+    named = {line.pid: line.said.get(HEADER) for line in lines if line.source == "request"}
+    only = next(iter(agreed.values())) if named and len(set(agreed.values())) == 1 else ""
     used = [
-        (e.params.get("_meta") or {}).get(REVISION) or agreed.get(e.pid, "")
+        (e.params.get("_meta") or {}).get(REVISION) or agreed.get(e.pid) or named.get(e.pid) or only
         for e in every
         if e.method in {"tools/list", "tools/call"}
     ]

@@ -1,4 +1,4 @@
-"""The Python SDK from version 2: Client over stdio, in the mode that the plan names."""
+"""The Python SDK from version 2: Client over stdio or HTTP, in the mode that the plan names."""
 
 import asyncio
 
@@ -11,9 +11,23 @@ async def person(_context, _params):
     return types.ElicitResult(action="accept", content=YES)
 
 
+def server():
+    """Return the server's parameters, or the transport to it."""
+    if "url" not in SERVER:
+        return StdioServerParameters(**SERVER)
+    import httpx2
+    from http_access import SECONDS, auth
+    from mcp.client.auth import AuthorizationCodeResult
+    from mcp.client.streamable_http import streamable_http_client
+
+    allowed = auth(lambda query: AuthorizationCodeResult(**query))
+    http = httpx2.AsyncClient(headers=SERVER.get("headers"), auth=allowed, timeout=SECONDS)
+    return streamable_http_client(SERVER["url"], http_client=http)
+
+
 async def main():
     asking = {"elicitation_callback": person} if ASKS else {}
-    async with Client(StdioServerParameters(**SERVER), mode=PLAN["mode"], **asking) as client:
+    async with Client(server(), mode=PLAN["mode"], **asking) as client:
         tools = [tool.name for tool in (await client.list_tools()).tools]
         said = {}
         for step, tool, arguments in CALLS:
