@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from team_page import serving_team
 from tls_proxy import tls_proxy
-from visiting import WIDE, Visitor, judged, listening, looks, tabbed, violations
+from visiting import COLOURS, PHONE, WIDE, Visitor, judged, listening, looks, tabbed, violations
 
 from kartra_mcp.sandbox.identity.authorize import COOKIE
 
@@ -149,6 +149,40 @@ def test_a_person_approves_by_keyboard_alone(team, number, enter):
     press("Enter")
     expect(person.page.get_by_role("status").first).to_contain_text("Approved")
     assert team.state(number) == "approved"
+
+
+def test_two_people_approve_by_keyboard_alone(team, enter):
+    number = team.ask(REFUND, needed=2)
+    for name, told in (("hana", "More approvals"), ("hugo", "Approved")):
+        person = enter(name)
+        card = person.card(number)
+        tabbed(person, card.locator("[name=typed]"))
+        person.page.keyboard.type("97.00")
+        tabbed(person, card.locator("button[value=approve]"))
+        person.page.keyboard.press("Enter")
+        expect(person.page.get_by_role("status").first).to_contain_text(told)
+    assert team.state(number) == "approved"
+
+
+@pytest.mark.usefixtures("axe")
+def test_a_login_that_failed_and_one_that_ended_lead_on_by_keyboard_alone(team, enter):
+    person = enter("hana", "/page")
+    person.expected.append("status of 400")
+    person.see("/page/callback?state=x")
+    tabbed(person, person.page.get_by_role("link", name="Log in"))
+    person.page.keyboard.press("Enter")
+    expect(person.page.get_by_role("heading", level=1)).to_have_text("Accounts")
+    person.page.get_by_role("button", name="Log out").click()
+    heading = person.page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("You are logged out")
+    for size in (PHONE, WIDE):
+        person.page.set_viewport_size(size)
+        for colours in COLOURS:
+            person.page.emulate_media(color_scheme=colours)
+            assert violations(person.page) == []
+    tabbed(person, person.page.get_by_role("link", name="Log in"))
+    person.page.keyboard.press("Enter")
+    expect(person.page.get_by_role("heading", level=1)).to_have_text("Accounts")
 
 
 def test_a_second_person_sees_who_approved_and_makes_it_run(team, enter):
