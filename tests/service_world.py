@@ -198,8 +198,8 @@ class Caller:
         }
         if self.era == MODERN:
             headers["Mcp-Method"] = method
-            if "name" in params:
-                headers["Mcp-Name"] = params["name"]
+            if named := params.get("name", params.get("uri")):
+                headers["Mcp-Name"] = named
             params["_meta"] = {
                 "io.modelcontextprotocol/protocolVersion": MODERN,
                 "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,6 +16,8 @@ from kartra_mcp.policy.gates import Policy
 from kartra_mcp.schemas import arguments
 from kartra_mcp.schemas.portable import PortableSchema, make_portable
 
+APPROVAL_CARD = "ui://kartra/approval"
+"""Resource by which clients with MCP Apps show a request that waits for other people."""
 MAX_BULK_NAMES = 100_000
 """Names in all items of a bulk run; each item is limited like a call of its own."""
 
@@ -28,15 +30,16 @@ def builtin_definition(tool: BuiltinTool, rules: Policy) -> dict[str, Any]:
         added = consent_arguments.consent_properties(own, repeat=tool.risk > Risk.READ)
         schema["properties"] = {**own, **added}
     listed = ToolListing(tool.name, tool.title, tool.description, schema, tool.risk)
-    asks = is_gated(tool, rules) and _should_ask(tool.risk, {tool.name}, rules)
-    return _make_definition(listed, asks=asks)
+    gate = gates.resolve_gate(tool.risk, {tool.name}, rules) if is_gated(tool, rules) else None
+    return _make_definition(listed, gate, rules)
 
 
 def make_action_definition(entry: ActionTool, rules: Policy) -> dict[str, Any]:
     """Return an action as MCP lists it."""
     schema = entry.input_schema(gated=gates.takes_consent_arguments(entry.risk, entry.names, rules))
     listed = ToolListing(entry.tool, entry.title, entry.description, schema, entry.risk)
-    return _make_definition(listed, asks=_should_ask(entry.risk, entry.names, rules))
+    gate = gates.resolve_gate(entry.risk, entry.names, rules)
+    return _make_definition(listed, gate, rules)
 
 
 def validate_builtin_arguments(tool: BuiltinTool, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,17 +80,25 @@ class ToolListing:
     risk: Risk
 
 
-def _should_ask(risk: Risk, names: Iterable[str], rules: Policy) -> bool:
-    """Return True if the user should see a call: Claude Code prompts for allowed tools too."""
-    return gates.resolve_gate(risk, names, rules) in (Gate.PREVIEW, Gate.HUMAN)
+def _make_meta(gate: Gate | None, rules: Policy) -> dict[str, Any]:
+    """Return `_meta` of a tool: what clients need beyond its schema."""
+    meta: dict[str, Any] = {}
+    if gate in (Gate.PREVIEW, Gate.HUMAN):
+        # Claude Code then shows a call to the user even where the tool is allowed.
+        meta["anthropic/requiresUserInteraction"] = True
+    if gate is Gate.HUMAN and rules.rights is not None:
+        # Other people of a team approve. The card may not call the tool: it decides nothing.
+        meta["ui"] = {"resourceUri": APPROVAL_CARD, "visibility": ["model"]}
+    return meta
 
 
-def _make_definition(tool: ToolListing, *, asks: bool) -> dict[str, Any]:
+def _make_definition(tool: ToolListing, gate: Gate | None, rules: Policy) -> dict[str, Any]:
+    meta = _make_meta(gate, rules)
     return {
         "name": tool.name,
         "title": tool.title,
         "description": tool.description,
         "inputSchema": tool.schema,
         "annotations": catalogue.tool_annotations(tool.title, tool.risk),
-        **({"_meta": {"anthropic/requiresUserInteraction": True}} if asks else {}),
+        **({"_meta": meta} if meta else {}),
     }

@@ -33,6 +33,7 @@ from kartra_mcp.core.input_size import input_too_large
 from kartra_mcp.core.models import Executed
 from kartra_mcp.core.progress import CallProgress
 from kartra_mcp.core.timings import Clocks
+from kartra_mcp.server.approval_card import APPS_EXTENSION, CARD_META, CARD_TYPE
 from kartra_mcp.server.client_display import shows_both
 from kartra_mcp.server.elicitation import (
     INPUT_REQUIRED_VERSION,
@@ -114,6 +115,8 @@ class MCPServer:
             # No schema of ours declares a header; the SDK would list all tools for each call.
             get_tool_input_schema=_no_schema,
         )
+        if over_http:
+            self.server.extensions[APPS_EXTENSION] = {}
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         # The SDK's middleware traces requests; its spans would contain the texts of errors.
         self.server.middleware.clear()
@@ -183,7 +186,8 @@ class MCPServer:
     ) -> types.ReadResourceResult:
         with _as_protocol_error({"uri": str(params.uri)}):
             mime, text = await self._reader.read(str(params.uri))
-        content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
+        meta = CARD_META if mime == CARD_TYPE else None
+        content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text, _meta=meta)
         return types.ReadResourceResult(contents=[content])
 
     async def _get_prompt(

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
+from kartra_mcp.catalogue.definitions import APPROVAL_CARD
+from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.policy.gates import Policy
+from kartra_mcp.server.approval_card import CARD_TYPE, read_card
 from kartra_mcp.server.instructions import make_instructions
 from kartra_mcp.settings import Settings
 
@@ -36,6 +39,8 @@ class ResourceReader:
         """Return the MIME type and the text of a resource."""
         from kartra_mcp.server.resources import read_resource, select_limits
 
+        if uri == APPROVAL_CARD and self.rules.rights is not None:
+            return CARD_TYPE, await run_in_thread(read_card)
         listed = await self.account.catalogue()
         own, limits = BUILTIN_TOOLS.values(), select_limits(self.settings)
         return read_resource(uri, listed, own, self.rules, limits)

@@ -20,7 +20,7 @@ from consent_actors import REFUND, ledger_folder
 from harness import Answer, Sandbox
 from mcp import Client
 from mcp_types import Implementation
-from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Frame, Locator, Page, ViewportSize, expect
 from polling import gone, until
 
 ROOT = Path(__file__).parents[2]
@@ -128,7 +128,7 @@ def opened(card: Locator) -> None:
         fold.first.click()
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page | Frame) -> list[str]:
     """Return axe-core's findings for the whole document, one line each."""
     page.wait_for_load_state()  # half a page has other sizes
     page.evaluate(AXE.read_text(encoding="utf-8"))
