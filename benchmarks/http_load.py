@@ -52,6 +52,13 @@ class Connection:
         self._request = target.request()
 
     def call(self) -> float:
+        return self._send()[0]
+
+    def read_result(self) -> dict[str, Any]:
+        """Return the result of one call."""
+        return json.loads(self._send()[1])["result"]
+
+    def _send(self) -> tuple[float, bytes]:
         body, headers = self._request
         begun = perf_counter()
         self._http.request("POST", self._target.path, body, headers)
@@ -60,7 +67,7 @@ class Connection:
         took = perf_counter() - begun
         if answer.status != http.client.OK or b'"isError":true' in text:
             raise RuntimeError(f"{answer.status}: {text[:300]!r}")
-        return took
+        return took, text
 
     def close(self) -> None:
         self._http.close()

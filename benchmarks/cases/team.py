@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -32,7 +34,8 @@ TITLE = "The service of a team"
 ABOUT = (
     "`kartra-mcp serve --http` with real tokens, PostgreSQL and the sandbox's API, all on this "
     "machine, compared with an empty server of the SDK over HTTP, both stateless. A read's own "
-    "cost is its time without that of the same request to the API by hand."
+    "cost is its time without that of the same request to the API by hand. The SDK's server is "
+    "measured with the same request and answer, too: a larger answer costs it more."
 )
 ACCOUNT, LOGIN = "main", "bea"
 CLIENTS, SECONDS = (1, 8, 64), 4.0
@@ -56,9 +59,10 @@ def run() -> list[Row]:
 
 
 @contextmanager
-def empty_server(folder: str) -> Generator[tuple[Target, Program]]:
+def empty_server(folder: str, *answer: str) -> Generator[tuple[Target, Program]]:
+    """Run the SDK's server; with the name of a file it answers with the result in it."""
     port = find_free_port()
-    words = ["benchmarks.programs.empty_http", str(port)]
+    words = ["benchmarks.programs.empty_http", str(port), *answer]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     with running_program(words, environment, Path(folder) / "empty.log") as program:
         wait_until_listening(program, port)
@@ -71,18 +75,27 @@ def targets(world: TeamWorld) -> list[Target]:
 
 
 def own_cost(world: TeamWorld, empty: Target) -> list[Row]:
-    ours, theirs = Connection(targets(world)[0]), Connection(empty)
-    with act(world.accounts[ACCOUNT]) as by_hand:
-        works = (ours.call, by_hand, theirs.call)
+    target = targets(world)[0]
+    ours, theirs = Connection(target), Connection(empty)
+    answer = world.folder / "answer.json"
+    answer.write_text(json.dumps(ours.read_result()))
+    with (
+        act(world.accounts[ACCOUNT]) as by_hand,
+        empty_server(str(world.folder), str(answer)) as (equal, _),
+    ):
+        same = Connection(replace(target, port=equal.port, path=equal.path))
+        works = (ours.call, by_hand, theirs.call, same.call)
         for work in works:
             work()
-        read, api, bare = in_turn(works, PAIRS)
+        read, api, bare, alike = in_turn(works, PAIRS)
     own = tuple(a - b for a, b in zip(read, api, strict=True))
     return [
         Row("a read by one client", read, "ms"),
         Row("its own cost", own, "ms"),
         Row("a call of the empty server", bare, "ms"),
         Row("own cost by the empty server", (median(own) / median(bare),), "×", OWN_COST),
+        Row("the same request and answer, by the SDK's server", alike, "ms"),
+        Row("own cost by that", (median(own) / median(alike),), "×"),
     ]
 
 

@@ -1,10 +1,15 @@
-"""An empty MCP server over HTTP, by the SDK alone: one tool that answers with a short text."""
+"""An empty MCP server over HTTP, by the SDK alone: one tool that answers with a short text.
+
+`empty_http PORT [FILE]`: with the JSON of a result in a file, it answers with that.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import mcp_types as types
@@ -14,7 +19,8 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-TEXT = types.TextContent(type="text", text="{}")
+EMPTY = {"content": [{"type": "text", "text": "{}"}]}
+GIVEN = json.loads(Path(sys.argv[2]).read_text()) if sys.argv[2:] else EMPTY
 
 
 async def list_tools(*_: Any) -> types.ListToolsResult:
@@ -23,11 +29,20 @@ async def list_tools(*_: Any) -> types.ListToolsResult:
 
 
 async def call_tool(*_: Any) -> types.CallToolResult:
-    return types.CallToolResult(content=[TEXT])
+    return types.CallToolResult.model_validate(GIVEN)
+
+
+def no_schema(_: str) -> None:
+    """Return no schema, as the service does: the SDK would list all tools for each call."""
 
 
 def main() -> None:
-    server: Server[Any] = Server("empty", on_list_tools=list_tools, on_call_tool=call_tool)
+    server: Server[Any] = Server(
+        "empty",
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+        get_tool_input_schema=no_schema,
+    )
     manager = StreamableHTTPSessionManager(server, stateless=True)
 
     @asynccontextmanager
