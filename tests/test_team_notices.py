@@ -246,6 +246,24 @@ def test_a_failure_is_logged_and_counted_and_the_call_is_answered_as_ever(
     assert len(receiver.messages) == 2, "a notice that failed is not repeated"
 
 
+def test_a_notice_that_could_not_be_claimed_is_sent_at_the_next_call(
+    world: TeamWorld, receiver: Receiver
+):
+    """The tables of the service are of an older version: the call is answered as ever."""
+    bea, sql = requester(world), world.database.server.run_sql
+    sql("ALTER TABLE service.notices RENAME TO elsewhere")
+    try:
+        number = ask(bea)["confirmation"]["number"]
+        wait_for(lambda: notices(world))
+    finally:
+        sql("ALTER TABLE service.elsewhere RENAME TO notices")
+    assert notices(world) == [NoticeEvent(bea.account, number, "ledger_unavailable")]
+    assert receiver.messages == []
+    ask(bea)
+    wait_for(lambda: len(notices(world)) == 2)
+    assert [message["number"] for message in receiver.messages] == [number]
+
+
 def test_what_waits_at_the_end_of_a_replica_is_sent(world: TeamWorld, receiver: Receiver):
     receiver.is_silent = True
     bea = requester(world)
