@@ -155,6 +155,25 @@ def test_begin_and_finish_take_a_few_trips_to_the_database(place: TeamPlace, kin
     assert len(trips) == most
 
 
+def test_a_write_plans_no_statement_again(place: TeamPlace):
+    """Bug: at 100,000 lines the server planned one read of each write anew, for as long as all."""
+    plans = "SELECT name, custom_plans FROM pg_prepared_statements WHERE custom_plans > 0"
+    connections = Connections(place.database.server.dsn(APP))
+    try:
+        with closing(open_team_ledger(connections, ACCOUNT, KEY, options=FAST)) as ledger:
+            for target in ("1", "2", "3"):
+                run(ledger, intent(target))
+            with ledger._store.write_transaction() as transaction:
+                prepared = transaction.fetch_all("SELECT name FROM pg_prepared_statements")
+                assert {"select_parts", "insert_lines"} <= {
+                    row["name"].rpartition("_")[0] for row in prepared
+                }
+                found = {tuple(row) for row in transaction.fetch_all(plans)}
+    finally:
+        connections.close()
+    assert {name.rpartition("_")[0] for name, _ in found} <= {"select_begin_transaction"}
+
+
 CANCEL = (
     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
     " WHERE wait_event = 'SyncRep' AND usename = %s"
