@@ -103,6 +103,17 @@ def test_a_card_shows_what_is_left_for_the_account_the_requester_and_the_role(te
             assert len(found) == len(shared)
 
 
+def test_the_link_of_a_notice_leads_through_the_login_to_the_card(team):
+    number = team.ask(REFUND)
+    member = team.visitor()
+    begun = member.get(f"/page/a/main/approvals/{number}")
+    back = member.finish(member.get(begun.headers["location"]).headers["location"], "hana")
+    assert back.headers["location"] == f"/page/a/main/approvals/{number}"
+    card = member.get(back.headers["location"]).headers["location"]
+    assert card == f"/page/a/main/#approval-{number}"
+    assert f'id="approval-{number}"' in member.get("/page/a/main/").text
+
+
 def test_two_people_approve_and_the_requester_is_neither(team):
     number = team.ask(REFUND, needed=2)
     hana, hugo, bea = (team.login(name) for name in ("hana", "hugo", "bea"))
