@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -44,7 +43,7 @@ class House(Sandbox):
 
     @property
     def environment(self) -> dict[str, str]:
-        command = json.dumps([sys.executable, str(HERE / "slow_program.py"), str(self.folder)])
+        command = json.dumps(forked(str(HERE / "slow_program.py"), str(self.folder)))
         more = {"MEMBRANE": command, "CAP_DAY_COUNT": "100000", "RATE": "0", "TIMEOUT": "12"}
         return environment(self.folder, {**more, **self.settings})
 

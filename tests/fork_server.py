@@ -37,9 +37,10 @@ IMPORTED = (
     "kartra_mcp.argument_parser",
     "kartra_mcp.app.composition",
     "kartra_mcp.onboarding.doctor.command",
+    "kartra_mcp.sandbox.cli",
     "kartra_mcp.settings",
 )
-"""Modules that a server or the doctor imports, in the fork server once."""
+"""Modules that a server, the doctor or the sandbox imports, in the fork server once."""
 
 
 def forked(*words: str) -> list[str]:
@@ -84,7 +85,16 @@ class Request:
     descriptors: list[int]
 
     def run(self) -> None:
-        """Run the program in this process, as Python's command line does."""
+        """Run the program in this process as Python's command line does, and end this process."""
+        try:
+            self._run_main()
+        except SystemExit as ended:
+            if isinstance(ended.code, str):  # which Python prints
+                raise
+            _end(ended.code or 0)
+        _end(0)
+
+    def _run_main(self) -> None:
         os.chdir(self.folder)
         os.environ.clear()
         os.environ.update(self.environment)
@@ -184,6 +194,18 @@ class ForkServer:
     def _kill_all(self) -> None:
         for pid in self.starts:
             os.kill(pid, signal.SIGKILL)
+
+
+def _end(code: int) -> None:
+    """End as Python does, but leave the modules: each would be copied to be taken apart."""
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = 120  # as Python's own
+    os._exit(code)
 
 
 def _open_streams() -> None:
