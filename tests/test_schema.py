@@ -345,6 +345,16 @@ def test_whether_a_schema_says_anything_and_lets_other_names_in(raw, missing, is
     assert (made.missing, made.open) == (missing, is_open)
 
 
+def test_a_branch_does_not_open_what_the_schema_closes():
+    """Bug: a name was let through that the advertised schema denies, and so does Kartra."""
+    branch = {"type": "object", "additionalProperties": {}}
+    raw = {**of(a={}), "additionalProperties": False, "if": branch, "then": {}}
+    made = make_portable(raw)
+    assert not made.open
+    with pytest.raises(RefusedError, match="b: is not known"):
+        validate(made, {"b": None}, strict=False)
+
+
 def test_a_looser_branch_never_makes_one_of_stricter():
     raw = of(a={"oneOf": [{"$ref": "https://x"}, {"type": "string"}]})
     assert Draft202012Validator(make_portable(raw).enforced).is_valid({"a": "text"})

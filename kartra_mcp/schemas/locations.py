@@ -60,7 +60,12 @@ def required_names(at: Location) -> frozenset[str]:
 
 
 def is_open(at: Location) -> bool:
-    """Return whether undeclared names are allowed: `additionalProperties` is true or a schema."""
+    """Return whether undeclared names are allowed: `additionalProperties` is true or a schema.
+
+    What the value's own schema closes, no branch opens.
+    """
+    if at and at[0].get("additionalProperties") is False:
+        return False
     rest = (view.get("additionalProperties", False) for view in at)
     return any(schema is not False for schema in rest)
 
