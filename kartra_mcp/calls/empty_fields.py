@@ -16,6 +16,10 @@ MIN_FIELDS = 3
 """Fewer empty fields at one location cost less where they are."""
 ZERO_DATES = frozenset({"0000-00-00", "0000-00-00 00:00:00"})
 
+_CONTAINERS = (dict, list)
+_WITH_LENGTH = (str, list, dict)
+"""Tuples, because a union would be built at each of thousands of checks."""
+
 EmptyFields = dict[str, list[str]]
 """Location → names. A location is a JSON Pointer, in which `*` is every item of a list."""
 
@@ -35,18 +39,17 @@ def extract_empty_fields(result: Any) -> tuple[Any, EmptyFields]:
 
 def is_empty(value: Any) -> bool:
     """Return whether a value is empty; 0 and false are not."""
-    if isinstance(value, str):
-        return not value or value in ZERO_DATES
-    return value is None or (isinstance(value, list | dict) and not value)
+    if value:
+        return value in ZERO_DATES if isinstance(value, str) else False
+    return value is None or isinstance(value, _WITH_LENGTH)
 
 
 def _always_empty(objects: list[dict[str, Any]]) -> list[str]:
     first, *others = objects
-    return [
-        name
-        for name, value in first.items()
-        if is_empty(value) and all(name in other and is_empty(other[name]) for other in others)
-    ]
+    empty = [name for name, value in first.items() if is_empty(value)]
+    for other in others:
+        empty = [name for name in empty if name in other and is_empty(other[name])]
+    return empty
 
 
 def _collect_objects(value: Any, location: str, objects: dict[str, list[dict[str, Any]]]) -> None:
@@ -54,7 +57,7 @@ def _collect_objects(value: Any, location: str, objects: dict[str, list[dict[str
     if is_object(value):
         objects[location].append(value)
         for name, inner in value.items():
-            if isinstance(inner, dict | list):
+            if isinstance(inner, _CONTAINERS):
                 _collect_objects(inner, _join(location, name), objects)
     elif is_array(value):
         place = f"{location}/*"
@@ -67,7 +70,7 @@ def _without(value: Any, location: str, listed: EmptyFields) -> Any:
         dropped = listed.get(location, ())
         return {
             name: _without(inner, _join(location, name), listed)
-            if isinstance(inner, dict | list)
+            if isinstance(inner, _CONTAINERS)
             else inner
             for name, inner in value.items()
             if name not in dropped

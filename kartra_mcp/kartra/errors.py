@@ -152,7 +152,10 @@ _ANSWER = frozenset({"status", "type", "message", "cmd", "actions", "code"})
 
 @dataclass(frozen=True, slots=True)
 class ActionOutcome:
-    """Response to one command: `type` is Kartra's number as text, "" if it has none."""
+    """Response to one command; a failed one has its message.
+
+    `type` is Kartra's number as text, "" if it has none.
+    """
 
     command: str
     failed: bool
@@ -245,9 +248,12 @@ def _list_answers(value: Any) -> list[dict[str, Any]]:
 
 
 def _parse_outcome(command: str, answer: Mapping[str, Any]) -> ActionOutcome:
+    name = truncate(strip_control_chars(command), 60)
+    if not _is_error(answer):
+        return ActionOutcome(name, failed=False)  # its texts are not shown: no search for secrets
     return ActionOutcome(
-        command=truncate(strip_control_chars(command), 60),
-        failed=_is_error(answer),
+        command=name,
+        failed=True,
         type=safe_excerpt(str(answer.get("type", "")), 12),
         message=safe_excerpt(str(answer.get("message", "")), 300),
     )

@@ -54,6 +54,9 @@ def _iter_objects(value: Any, depth: int) -> list[dict[str, Any]]:
 
 def first_field(found: Mapping[str, Any], *names: str) -> Any:
     """Return the first of these fields that exists, in any spelling."""
+    as_named = found.get(names[0])
+    if as_named is not None:
+        return as_named
     by_plain = {normalize_name(name): value for name, value in found.items()}
     return next(
         (by_plain[normalize_name(n)] for n in names if by_plain.get(normalize_name(n)) is not None),
