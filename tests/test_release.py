@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from importlib.metadata import Distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from tracked_files import tracked
 
 ROOT = Path(__file__).parents[1]
@@ -151,3 +153,53 @@ def test_the_version_before_a_fix_is_a_fault(one: advisories.Advisory):
 def test_the_floor_of_psycopg_has_a_wait_with_a_timeout():
     """Versions before 3.3.6 refuse the argument, so that every statement failed."""
     assert advisories.release(dict(floors())["psycopg"]) >= (3, 3, 6)
+
+
+# Workflows
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load(ROOT / ".github" / "workflows" / f"{name}.yml")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_action_is_pinned_by_its_commit_and_names_its_version(path: Path):
+    used = re.findall(r"uses: (.+)", path.read_text("utf-8"))
+    assert used
+    pinned = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert [line for line in used if not pinned.fullmatch(line)] == []
+
+
+def test_an_action_has_one_commit_everywhere():
+    lines = {line for path in WORKFLOWS for line in re.findall(r"uses: (.+)", path.read_text())}
+    names = [line.partition("@")[0] for line in lines]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_no_job_has_a_right_that_it_does_not_name(path: Path):
+    found = workflow(path.stem)
+    assert found["permissions"] == {}
+    jobs = found["jobs"].values()
+    assert all(job["permissions"] and job["timeout-minutes"] <= 60 for job in jobs)
+    writers = {
+        name for name, job in found["jobs"].items() if "write" in job["permissions"].values()
+    }
+    assert writers == (set() if path.stem == "ci" else found["jobs"].keys() - {"build"})
+
+
+def test_the_suite_runs_on_every_system_and_python_that_is_promised():
+    matrix = workflow("ci")["jobs"]["suite"]["strategy"]["matrix"]
+    assert [name.partition("-")[0] for name in matrix["system"]] == ["ubuntu", "macos", "windows"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert PROJECT["requires-python"] == ">=3.11"
+
+
+def test_a_release_is_published_with_the_tools_that_checked_it():
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert set(re.findall(r"uv==[\d.]+", text)) == set(re.findall(r"uv==[\d.]+", makefile))
+    assert "run: make release-check STRICT=1" in text
