@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -111,17 +112,26 @@ def install(programs: Path, folder: Path) -> None:
         "pipx": (local, [(programs / "pipx", "install", *python, WHEEL)]),
         "pip": (
             Path(own.name, "bin"),
-            [(sys.executable, "-m", "venv", own), (pip, "-m", "pip", "install", "-qq", WHEEL)],
+            [
+                (sys.executable, "-m", "venv", own),
+                (pip, "-m", "pip", "install", "-qq", "--no-compile", WHEEL),
+            ],
         ),
     }
-    for name, (bin_folder, lines) in ways.items():
+
+    def install_by(name: str) -> str:
+        bin_folder, lines = ways[name]
         env = thrown_away(folder / name)
         started = time.monotonic()
         for line in lines:
             ran(line, env=env, cwd=folder)
         seconds = time.monotonic() - started
         use([folder / name / bin_folder / "kartra-mcp"], env)
-        print(f"dist: installed by {name} in {seconds:.1f} s: its version, its demo")
+        return f"dist: installed by {name} in {seconds:.1f} s: its version, its demo"
+
+    with ThreadPoolExecutor() as pool:  # most of it is waiting
+        for told in pool.map(install_by, ways):
+            print(told)
     at_once = [programs / "uvx", "--quiet", "--python", sys.executable, "--from", WHEEL]
     version([*at_once, "kartra-mcp"], thrown_away(folder / "uvx"))
     print("dist: run by uvx without installing: its version")

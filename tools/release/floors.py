@@ -11,7 +11,6 @@ from release.advisories import find_faulty
 from release.dependencies import Tools
 
 SAMPLE = (
-    "tests/test_identity_tokens.py",
     "tests/test_page_views.py",
     "tests/test_service_requests.py",
     "tests/test_team_anchors.py",
