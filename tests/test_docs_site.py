@@ -13,7 +13,7 @@ from kartra_mcp.policy.limits import CAPS
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
 from docs_site.built_links import find_faults
-from docs_site.pages import references, repository_pages, to_index
+from docs_site.pages import contents, references, repository_pages, to_index
 
 TARGET = '<h1 id="top">a</h1>'
 
@@ -62,6 +62,12 @@ def test_links_to_the_readme_lead_to_the_first_page() -> None:
     assert to_index("[a](../README.md#x) [b](clients/README.md)") == (
         "[a](../index.md#x) [b](clients/README.md)"
     )
+
+
+def test_a_page_that_is_in_no_part_of_the_contents_stands_under_more() -> None:
+    pages = ["README.md", "docs/consent.md", "docs/team/file.md"]
+    assert ":caption: More" not in contents(pages)
+    assert ":caption: More\n\ndocs/new\n```" in contents([*pages, "docs/new.md"])
 
 
 def test_the_references_name_everything() -> None:

@@ -6,8 +6,9 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stdout, suppress
+from fnmatch import fnmatch
 from importlib.resources import files
 from pathlib import Path
 
@@ -38,7 +39,7 @@ CONTENTS: Mapping[str, tuple[str, ...]] = {
         *("docs/mutants", "docs/publishing", "tests/conformance/README", "docs/decisions/*"),
     ),
 }
-"""Parts of the table of contents. A page that is in none is a fault of the build."""
+"""Parts of the table of contents. A page that is in none stands under "More"."""
 
 
 def write_sources(folder: Path) -> int:
@@ -50,7 +51,7 @@ def write_sources(folder: Path) -> int:
             if target not in pages:
                 copy(target, folder)
     pages |= references()
-    pages["README.md"] += contents()
+    pages["README.md"] += contents(pages)
     for name, text in pages.items():
         path = folder / ("index.md" if name == "README.md" else name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,15 +83,16 @@ def to_index(text: str) -> str:
     return re.sub(r"(\]\((?:\.\./)*)README\.md(?=[)#])", r"\1index.md", text)
 
 
-def contents() -> str:
+def contents(pages: Iterable[str]) -> str:
     """Return the table of contents, which Sphinx shows at the side."""
-    parts = [
-        f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n"
-        + "\n".join(names)
-        + "\n```\n"
-        for caption, names in CONTENTS.items()
-    ]
-    return "".join(parts)
+    listed = [name for names in CONTENTS.values() for name in names]
+    names = [page.removesuffix(".md") for page in pages if page != "README.md"]
+    more = [name for name in names if not any(fnmatch(name, one) for one in listed)]
+    head = "\n```{toctree}\n:hidden:\n:glob:\n:caption: "
+    parts = {**CONTENTS, "More": tuple(more)} if more else CONTENTS
+    return "".join(
+        head + caption + "\n\n" + "\n".join(names) + "\n```\n" for caption, names in parts.items()
+    )
 
 
 def references() -> dict[str, str]:
