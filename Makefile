@@ -23,7 +23,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs clean
+.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team evals inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ matrix: $(VENV)/ready-dev ## Let a team's write meet each fault at each of its p
 soak-team: $(VENV)/ready-dev ## Let a team's replicas meet faults by chance (WHOLE=1: whole ones, CALLS=10000: load; RUNS= SEED=)
 	@cd tests && $(abspath $(PY)) -m matrix --schedules $(or $(RUNS),$(if $(WHOLE),300,500)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WHOLE),--whole) $(if $(CALLS),--calls $(CALLS))
+
+evals: $(VENV)/ready-dev ## Let the worst models try every gate and role (SMOKE=1: a sample; WRITE=1: docs/evals.md)
+	@cd tests && $(abspath $(PY)) -m evals $(if $(SMOKE),--sample) $(if $(WRITE),--write)
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"
