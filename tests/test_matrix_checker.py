@@ -167,3 +167,14 @@ def test_story_that_is_not_over_may_have_open_intents(entries: Sequence[Line]) -
 def test_only_people_settle_some_operations() -> None:
     entries = chain(intent("a"), outcome("a", "unknown"))
     assert check(History(entries, [], only_people=frozenset({REFUND}))) == []
+
+
+def test_only_people_tell_two_tag_writes_on_one_lead_apart() -> None:
+    """A run of whole replicas (seed 60022) lost the answers of both."""
+    on = {"operation": "assign_tag", "lead_hash": "lead"}
+    lost = [intent("a", **on), intent("b", **{**on, "operation": "unassign_tag"})]
+    unknown = [outcome("a", "unknown"), outcome("b", "unknown")]
+    assert check(History(chain(*lost, *unknown), [])) == []
+    of_others = [lost[0], intent("b", target="102", **{**on, "lead_hash": "other"})]
+    found = check(History(chain(*of_others, *unknown), []))
+    assert {one.text for one in found} == {"a is still unknown", "b is still unknown"}

@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 GENESIS = "0" * 64
+TAG_WRITES = frozenset({"assign_tag", "unassign_tag"})
+"""Operations of which only people can find out what became of two on one lead."""
 
 
 @dataclass(frozen=True, slots=True)

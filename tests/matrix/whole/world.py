@@ -24,7 +24,7 @@ from kartra_mcp.sandbox.team.balancer import running_balancer
 from kartra_mcp.team.config import WriteTimes
 from matrix import ledger
 from matrix.driver import Told
-from matrix.history import ClientAnswer, Execution, History, Line
+from matrix.history import TAG_WRITES, ClientAnswer, Execution, History, Line
 from matrix.pair import Pair
 from matrix.relay import Relay
 from matrix.upstream import Sent, Upstream
@@ -215,12 +215,16 @@ class WholeWorld:
         """List account and intent of what runs, or is unknown and could be settled."""
         found: list[tuple[str, str]] = []
         for account in ACCOUNTS:
+            intents = f"{ledger.quote_schema(account)}.intents"
             sql = (
-                f"SELECT id FROM {ledger.quote_schema(account)}.intents"
-                " WHERE state = 'running' OR (state = 'unknown' AND operation <> ALL(%s))"
+                f"SELECT id FROM {intents} one WHERE state = 'running' OR (state = 'unknown'"
+                " AND operation <> ALL(%s) AND NOT (operation = ANY(%s) AND EXISTS"
+                f" (SELECT FROM {intents} other WHERE other.lead_hash = one.lead_hash"
+                " AND other.id <> one.id AND other.operation = ANY(%s))))"
             )
-            named = list(ONLY_PEOPLE)
-            rows = self.pair.current.run_sql(sql, named, dbname=ledger.DATABASE)
+            tags = list(TAG_WRITES)
+            named = [list(ONLY_PEOPLE), tags, tags]
+            rows = self.pair.current.run_sql(sql, *named, dbname=ledger.DATABASE)
             found += [(account, intent) for (intent,) in rows]
         return found
 
