@@ -71,9 +71,9 @@ def test_relay_names_the_messages_of_a_commit(relay) -> None:
             ("EXECUTE select_begin_transaction_1('1')", "EXECUTE insert_lines_2('1', 'intent')"),
         ):
             seen.clear()
-            db.execute(f"BEGIN READ WRITE; {begin}")
-            db.execute(f"{add};UPDATE head SET n = 1;COMMIT")
-            db.execute(f"BEGIN READ ONLY; {begin}")
+            db.execute(f"BEGIN READ WRITE; {begin}".encode())
+            db.execute(f"{add};UPDATE head SET n = 1;COMMIT".encode())
+            db.execute(f"BEGIN READ ONLY; {begin}".encode())
             db.execute("ROLLBACK")
             assert seen[:5] == [{BEGIN, LOCK}, {BEGUN}, {READY}, {INTENT, COMMIT}, {COMMITTED}]
             assert seen[5:] == [{BEGIN}, {BEGUN}, {READY}]

@@ -306,16 +306,16 @@ def test_behind_a_proxy_with_tls_a_browser_keeps_the_cookies_of_this_host(browse
         page = person.see("/page/a/main/")
         page.get_by_role("button", name="hana").click()
         expect(page).to_have_url(f"{root}/page/a/main/")
-        cookies = {one["name"]: one for one in context.cookies(root)}
+        cookies = {one.get("name"): one for one in context.cookies(root)}
         for name in ("__Host-kartra_page", "__Host-kartra_page_login"):
             one = cookies[name]
-            assert (one["secure"], one["httpOnly"], one["sameSite"]) == (True, True, "Lax")
-            assert (one["domain"], one["path"]) == (NAME, "/")
+            about = [one.get(key) for key in ("secure", "httpOnly", "sameSite", "domain", "path")]
+            assert about == [True, True, "Lax", NAME, "/"]
         vote(page, number)
         expect(page.get_by_role("status").first).to_contain_text("Approved")
         assert team.state(number) == "approved"
         person.see("/page")
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("You are logged out")
-        assert "__Host-kartra_page" not in {one["name"] for one in context.cookies(root)}
+        assert "__Host-kartra_page" not in {one.get("name") for one in context.cookies(root)}
         assert person.complaints == []
