@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_values import JSON
 
 from kartra_mcp.core.input_size import MAX_MESSAGE_BYTES, MAX_VALUES
 from kartra_mcp.server.json_prefix import JsonPrefix, Shape
@@ -150,14 +151,6 @@ def test_the_id_of_an_oversized_message_is_found_at_its_ends(
     assert isinstance(found, Rejection)
     assert (found.request_id, found.is_large_call) == (request_id, is_call)
     assert "4 MiB" in found.message
-
-
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | FINITE | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=12,
-)
 
 
 @given(params=st.dictionaries(st.text(), JSON), indent=st.integers(0, 3))

@@ -8,6 +8,7 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_values import FORM_FIELDS
 
 from kartra_mcp.kartra.form_encoding import (
     FormError,
@@ -22,25 +23,14 @@ from kartra_mcp.kartra.form_encoding import (
     split_name,
 )
 
-NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,8}", fullmatch=True)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-) | TEXTS
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
-    max_leaves=8,
-)
 
-
-@given(st.dictionaries(NAMES, VALUES, max_size=4))
+@given(FORM_FIELDS)
 @settings(max_examples=examples(60), deadline=None)
 def test_php_reads_back_what_was_written(fields):
     assert parse_form(encode_form(fields)) == php_value(fields)
 
 
-@given(st.dictionaries(NAMES, VALUES, max_size=4))
+@given(FORM_FIELDS)
 @settings(max_examples=examples(60), deadline=None)
 def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
     text = encode_form(fields)
