@@ -217,10 +217,14 @@ BROKEN = {
     "toml twice": ("codex", "[a]\n[a]\n", "is not valid TOML"),
     "toml inline": ("codex", "mcp_servers = { a = { command = 'x' } }\n", "cannot be edited"),
     "toml array": ("codex", "mcp_servers = [1]\n", "that is not an object"),
+    "toml number": ("codex", f"a = {'9' * 5_000}\n", "too many digits"),
     "yaml": ("goose", "a: [\n", "is not valid YAML"),
     "yaml twice": ("goose", "extensions:\n  a: 1\nextensions:\n  b: 1\n", "is not valid YAML"),
     "yaml documents": ("goose", "a: 1\n---\nb: 1\n", "is not valid YAML"),
     "yaml flow": ("goose", "extensions: {a: {cmd: x}}\n", "cannot be edited"),
+    "yaml tag": ("goose", "a: !!bool x\n", "is not valid YAML"),
+    "yaml brackets": ("goose", "{" * 20_000, "nested too deeply"),
+    "yaml name without a colon": ("goose", "? extensions", "cannot be edited"),
     "yaml list": ("goose", "- a\n", "does not contain an object"),
 }
 

@@ -357,3 +357,9 @@ def test_the_file_that_is_shown_is_a_good_one():
     found = parse_team_file(shown)
     assert found.anchor is not None
     assert list(found.accounts) == ["main"]
+
+
+def test_a_file_of_brackets_is_refused_at_once():
+    with pytest.raises(TeamFileError) as caught:
+        parse_team_file("{" * 250_000)
+    assert "not valid YAML" in caught.value.message

@@ -30,6 +30,8 @@ def read(text: str) -> dict[str, Any]:
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as problem:
         raise UneditableConfigError(f"is not valid TOML ({_error_location(problem)})") from None
+    except ValueError:
+        raise UneditableConfigError("has a number with too many digits") from None
     except RecursionError:
         raise UneditableConfigError("is nested too deeply") from None
 

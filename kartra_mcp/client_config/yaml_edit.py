@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.yaml_depth import YamlTooDeepError, limit_depth
 
 UNIT = "  "
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _WORDS = frozenset("y n yes no on off true false null".split())  # noqa: SIM905
 """Words that some YAML parsers read as a boolean or null; they must be quoted."""
+_TAG_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What the parser raises for a value that is none of its tag, such as `!!bool x`."""
 
 
 def read(text: str) -> Any:
@@ -67,18 +71,26 @@ def remove_entry(text: str, path: Sequence[str]) -> str:
     left = text[:start] + text[end:]
     if found is None or len(found[1].value) > 1:
         return left
-    at = text.index(":", found[0].end_mark.index) + 1
+    at = _find_colon_end(text, found[0])
     return left[:at] + " {}" + left[at:]
 
 
 def _fill_outer(text: str, found: Any, block: str, newline: str) -> str:
     """Put our block below an empty `outer:`, `outer: {}` or `outer: null`."""
     name, inside = found
-    at = text.index(":", name.end_mark.index) + 1
+    at = _find_colon_end(text, name)
     empty = inside.start_mark.index < inside.end_mark.index
     behind = text[inside.end_mark.index :] if empty else text[at:]
     rest, line, below = behind.partition("\n")
     return text[:at] + rest.rstrip("\r") + newline + block + (below if line else "")
+
+
+def _find_colon_end(text: str, name: Any) -> int:
+    """Return the position behind the colon of a name; `? name` alone has none."""
+    at = text.find(":", name.end_mark.index)
+    if at < 0:
+        raise UneditableConfigError(f"has `{name.value}` in a form that cannot be edited")
+    return at + 1
 
 
 def _find_lines(text: str, path: Sequence[str]) -> tuple[int, int, str] | None:
@@ -136,8 +148,11 @@ def _read(text: str, how: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
+        deque(limit_depth(YAML(typ="safe", pure=True).parse(text)), maxlen=0)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         return getattr(YAML(typ="safe", pure=True), how)(text)
-    except (YAMLError, ValueError, RecursionError) as problem:
+    except YamlTooDeepError:
+        raise UneditableConfigError("is nested too deeply") from None
+    except (YAMLError, RecursionError, *_TAG_ERRORS) as problem:
         mark: Any = getattr(problem, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
         raise UneditableConfigError(f"is not valid YAML{where}") from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kartra_mcp.core.yaml_depth import limit_depth
 from kartra_mcp.team.faults import Fault, FaultList, TeamFileError, quote
 
 MAX_NODES = 20_000
@@ -78,7 +79,7 @@ def _compose(text: str, file: str) -> Any:
     from ruamel.yaml.events import AliasEvent
 
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        for event in limit_depth(YAML(typ="safe", pure=True).parse(text)):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
             if isinstance(event, AliasEvent):
                 line = _line_of(event.start_mark)  # pyright: ignore[reportUnknownMemberType]
                 raise TeamFileError(file, [Fault(line, "", "an alias", "Write the value out")])
