@@ -23,7 +23,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team evals inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs clean
+.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +76,9 @@ soak-team: $(VENV)/ready-dev ## Let a team's replicas meet faults by chance (WHO
 
 evals: $(VENV)/ready-dev ## Let the worst models try every gate and role (SMOKE=1: a sample; WRITE=1: docs/evals.md)
 	@cd tests && $(abspath $(PY)) -m evals $(if $(SMOKE),--sample) $(if $(WRITE),--write)
+
+fuzz: $(VENV)/ready-dev ## Look for inputs that break a parser, ten minutes each (SMOKE=1; TARGETS="csv wire" SECONDS=60)
+	@cd tests && $(abspath $(PY)) -m fuzz --seconds $(if $(SMOKE),2,$(or $(SECONDS),600)) $(if $(TARGETS),--targets $(TARGETS))
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"
