@@ -113,6 +113,9 @@ def check_rest(raw: bytes) -> None:
 
 
 def _judge_proof(status: int, problem: KartraMCPError) -> None:
+    """Judge Membrane's own errors. Kartra's under a 5xx keep what their type proves: still open."""
+    if problem.code in ("kartra_error", "already_done"):
+        return
     assert status < SERVER_ERRORS or problem.executed is not Executed.NO
 
 
