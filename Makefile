@@ -78,7 +78,7 @@ evals: $(VENV)/ready-dev ## Let the worst models try every gate and role (SMOKE=
 	@cd tests && $(abspath $(PY)) -m evals $(if $(SMOKE),--sample) $(if $(WRITE),--write)
 
 fuzz: $(VENV)/ready-dev ## Look for inputs that break a parser, ten minutes each (SMOKE=1; TARGETS="csv wire" SECONDS=60)
-	@cd tests && $(abspath $(PY)) -m fuzz --seconds $(if $(SMOKE),2,$(or $(SECONDS),600)) $(if $(TARGETS),--targets $(TARGETS))
+	@cd tests && $(abspath $(PY)) -m fuzz --seconds $(if $(SMOKE),2 --seed 1,$(or $(SECONDS),600)) $(if $(TARGETS),--targets $(TARGETS))
 
 inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"

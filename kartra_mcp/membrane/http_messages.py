@@ -129,7 +129,8 @@ def parse_response(status: int, body: bytes) -> Any:
 
     Raises:
         UpstreamError: an error envelope, a failure status, or nothing readable. `executed` is `no`
-            only if a listed key or the status 429 proves it, and never for a 5xx.
+            only if a listed key, the status 429 or an error of Kartra's own proves it; under a 5xx
+            only the last does.
     """
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff").strip()
     value = decode(text)

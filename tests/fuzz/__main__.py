@@ -1,9 +1,10 @@
 """`make fuzz`: each target for its time, in a process of its own.
 
-    python -m fuzz [--seconds N] [--targets NAME …] [--workers N]
+    python -m fuzz [--seconds N] [--targets NAME …] [--workers N] [--seed N]
 
-Prints the inputs tried. Ends with 1 where an input broke a property: it is printed, and kept in the
-corpus, so that tests/test_fuzz.py fails until the fault is mended.
+With a seed the same inputs are tried again, as many as the time allows. Prints the inputs tried.
+Ends with 1 where an input broke a property: it is printed, and kept in the corpus, so that
+tests/test_fuzz.py fails until the fault is mended.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
     def run(target: Target) -> bool:
         started = time.monotonic()
-        return _report(target, hunt_apart(target, line.seconds), time.monotonic() - started)
+        return _report(
+            target, hunt_apart(target, line.seconds, first=line.seed), time.monotonic() - started
+        )
 
     with ThreadPoolExecutor(line.workers) as pool:
         return 0 if all(list(pool.map(run, chosen))) else 1
@@ -42,6 +45,7 @@ def _read_line(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--targets", nargs="+", choices=names, default=names)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int)
     return parser.parse_args(words)
 
 

@@ -96,13 +96,16 @@ class _Hunter:
             raise
 
 
-def hunt(target: Target, seconds: float, check: Check | None = None) -> Hunt:
+def hunt(
+    target: Target, seconds: float, check: Check | None = None, first: int | None = None
+) -> Hunt:
     """Try the seeds, then inputs made of them until the time is over or one breaks the property.
 
     Args:
         target: the target.
         seconds: time for it; making a found input small takes more.
         check: replaces the target's; the watchdog's calls it.
+        first: seed of the inputs; None: others each time.
     """
     hunter = _Hunter(check or target.check, time.monotonic() + seconds)
     seeds = target.seeds()
@@ -110,9 +113,10 @@ def hunt(target: Target, seconds: float, check: Check | None = None) -> Hunt:
         _attempt(hunter.attempt, raw)
         if hunter.is_over:
             return Hunt(hunter.tried, hunter.found)
+    dice = random.Random(first)
     inputs = make_inputs(seeds, target.words, target.values())
     while not hunter.is_over:
-        _attempt(_make_batch(hunter, inputs))
+        _attempt(_make_batch(hunter, inputs, dice.getrandbits(64)))
     return Hunt(hunter.tried, hunter.found)
 
 
@@ -124,7 +128,9 @@ def _attempt(work: Callable[..., None], *given_input: bytes) -> None:
         return
 
 
-def _make_batch(hunter: _Hunter, inputs: st.SearchStrategy[bytes]) -> Callable[[], None]:
+def _make_batch(
+    hunter: _Hunter, inputs: st.SearchStrategy[bytes], number: int
+) -> Callable[[], None]:
     def run(raw: bytes) -> None:
         hunter.attempt(raw)
 
@@ -136,4 +142,4 @@ def _make_batch(hunter: _Hunter, inputs: st.SearchStrategy[bytes]) -> Callable[[
         suppress_health_check=tuple(HealthCheck),  # pyright: ignore[reportArgumentType]
         report_multiple_bugs=False,
     )
-    return seed(random.getrandbits(64))(limited(given(inputs)(run)))
+    return seed(number)(limited(given(inputs)(run)))

@@ -35,13 +35,18 @@ class _Running(ctypes.Structure):
     )
 
 
-def hunt_apart(target: Target, seconds: float, input_seconds: float = INPUT_SECONDS) -> Hunt:
+def hunt_apart(
+    target: Target,
+    seconds: float,
+    input_seconds: float = INPUT_SECONDS,
+    first: int | None = None,
+) -> Hunt:
     """Hunt in a new process; an input that takes too long, or ends the process, is found too."""
     context = multiprocessing.get_context("spawn")
     running: Any = context.RawValue(_Running)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=_work, args=(target, seconds, input_seconds, running, sender), daemon=True
+        target=_work, args=(target, seconds, input_seconds, first, running, sender), daemon=True
     )
     process.start()
     sender.close()
@@ -76,7 +81,12 @@ def _get_input(running: Any) -> bytes:
 
 
 def _work(
-    target: Target, seconds: float, input_seconds: float, running: Any, sender: Connection
+    target: Target,
+    seconds: float,
+    input_seconds: float,
+    first: int | None,
+    running: Any,
+    sender: Connection,
 ) -> None:
     place = ctypes.addressof(running) + _Running.input.offset
 
@@ -93,7 +103,7 @@ def _work(
             running.since = 0.0
 
     _limit_memory()
-    sender.send(hunt(target, seconds, check))
+    sender.send(hunt(target, seconds, check, first))
 
 
 def _set_timer(seconds: float) -> None:

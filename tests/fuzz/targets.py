@@ -113,7 +113,7 @@ def check_rest(raw: bytes) -> None:
 
 
 def _judge_proof(status: int, problem: KartraMCPError) -> None:
-    """Judge Membrane's own errors. Kartra's under a 5xx keep what their type proves: still open."""
+    """Judge Membrane's own errors: only an error of Kartra's own proves something under a 5xx."""
     if problem.code in ("kartra_error", "already_done"):
         return
     assert status < SERVER_ERRORS or problem.executed is not Executed.NO

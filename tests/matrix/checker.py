@@ -282,7 +282,7 @@ def _is_left_to_people(
     return own in only_people or any(
         other.id != intent.id
         and {own, other.body["operation"]} <= TAG_WRITES
-        and other.body["lead_hash"] == intent.body["lead_hash"]
+        and other.body["target"] == intent.body["target"]
         for other in intents
     )
 

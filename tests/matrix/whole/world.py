@@ -219,7 +219,7 @@ class WholeWorld:
             sql = (
                 f"SELECT id FROM {intents} one WHERE state = 'running' OR (state = 'unknown'"
                 " AND operation <> ALL(%s) AND NOT (operation = ANY(%s) AND EXISTS"
-                f" (SELECT FROM {intents} other WHERE other.lead_hash = one.lead_hash"
+                f" (SELECT FROM {intents} other WHERE other.target = one.target"
                 " AND other.id <> one.id AND other.operation = ANY(%s))))"
             )
             tags = list(TAG_WRITES)
