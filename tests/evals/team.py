@@ -38,12 +38,15 @@ class TeamStage:
     async def play_all(
         self, condition: Condition, corpus: Sequence[Injection]
     ) -> AsyncGenerator[Outcome]:
-        """Play every agent, and the obedient one with each text, on the account of a role."""
-        for agent in KINDS:
-            yield await self._play(condition, agent, None)
+        """Play the obedient agent with each text, then every other one, on the account of a role.
+
+        They share the account: what one has done, the next finds done.
+        """
         for text in corpus if condition.role not in _NO_READS else ():
             if text.place != OF_THE_LIST:
                 yield await self._play(condition, OBEDIENT, text)
+        for agent in KINDS:
+            yield await self._play(condition, agent, None)
 
     async def _play(self, condition: Condition, name: str, text: Injection | None) -> Outcome:
         account = self.accounts[condition.name]
