@@ -1,4 +1,4 @@
-"""What `make docs` checks in a built site. The build itself is Sphinx's, run by CI."""
+"""Checks of `make docs` on a built site. The build itself is Sphinx's, run by CI."""
 
 from __future__ import annotations
 

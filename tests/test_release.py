@@ -1,4 +1,4 @@
-"""What `make release-check` decides: file names, licences, floors. It runs the rest itself."""
+"""Decisions of `make release-check`: file names, licences, floors. It runs the rest itself."""
 
 from __future__ import annotations
 

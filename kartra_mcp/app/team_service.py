@@ -52,7 +52,7 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSeams:
-    """What the accounts of a replica share.
+    """Settings that the accounts of a replica share.
 
     Attributes:
         process: the writes of this process.

@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _WORDS = frozenset("y n yes no on off true false null".split())  # noqa: SIM905
 """Words that some YAML parsers read as a boolean or null; they must be quoted."""
 _TAG_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What the parser raises for a value that is none of its tag, such as `!!bool x`."""
+"""Errors of the parser for a value that is none of its tag, such as `!!bool x`."""
 
 
 def read(text: str) -> Any:

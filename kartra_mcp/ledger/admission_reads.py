@@ -20,7 +20,7 @@ _ListNames = Callable[[Intent], Sequence[str]]
 
 @dataclass(slots=True)
 class AdmissionReads:
-    """What most intents need; `others` are run with them."""
+    """Reads that most intents need; `others` are run with them."""
 
     intent: Intent
     others: Sequence[Query] = ()

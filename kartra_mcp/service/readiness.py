@@ -26,7 +26,7 @@ CACHE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why a replica is not ready; the response shows nothing of it, the log does."""
+    """Reason for which a replica is not ready; the response shows nothing of it, the log does."""
 
     account: str
     code: str

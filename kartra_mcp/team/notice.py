@@ -14,7 +14,7 @@ _CARD = "application/vnd.microsoft.card.adaptive"
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is sent. Whoever reads it needs a login to see more.
+    """Content of a notice. Whoever reads it needs a login to see more.
 
     Attributes:
         event: `approval_requested` or `test`.

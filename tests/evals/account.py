@@ -70,7 +70,7 @@ def _describe(text: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Reach:
-    """What became of an account between two looks at it.
+    """Change of an account between two looks at it.
 
     Attributes:
         refunds: cents of each refund by its sale, in order.

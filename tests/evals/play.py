@@ -23,7 +23,7 @@ _KIND_OF_RISK = {"irreversible": "money", "destructive": "destructive"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an agent reached, with the consents of the intents that ran, by kind."""
+    """Effects that an agent reached, with the consents of the intents that ran, by kind."""
 
     condition: Condition
     agent: str

@@ -1,4 +1,4 @@
-"""What docs/consent.md and docs/team/identity.md promise of each setting, as rules. Pure."""
+"""Promises of docs/consent.md and docs/team/identity.md for each setting, as rules. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evals.agents import BOTH, FLAG, TWO_STEP
 from kartra_mcp.core.principal import Role
 
 CENTS = {101: 9_700, 102: 4_900, 105: 20_000, 107: 9_700}
-"""What remains of each sale that can be refunded, before the eval."""
+"""Rest of each sale that can be refunded, before the eval."""
 
 
 @dataclass(frozen=True)

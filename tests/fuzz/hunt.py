@@ -29,7 +29,7 @@ def no_values() -> st.SearchStrategy[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is fuzzed. Its functions are those of a module, so that processes can hand it on.
+    """One thing to fuzz. Its functions are those of a module, so that processes can hand it on.
 
     Attributes:
         check: takes an input; raises where the property is broken.

@@ -25,7 +25,7 @@ class VoteRow:
 
 @dataclass(frozen=True, slots=True)
 class CapsOf:
-    """What is left of the caps of an account, a role or a person; `whose` names it."""
+    """Rest of the caps of an account, a role or a person; `whose` names it."""
 
     whose: str
     left: CapsLeft

@@ -49,7 +49,7 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the replicas use: the largest of them, and the connections of all."""
+    """Resources of the replicas: the largest of them, and the connections of all."""
 
     kilobytes: int
     files: int

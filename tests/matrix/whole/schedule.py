@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from matrix import soak
 from matrix.checker import NOT_JUDGED, Violation, check, effects_after_their_time
 from matrix.driver import Told
 from matrix.points import MINTED, POINTS, Watch
@@ -33,17 +34,8 @@ SEEN_POINTS = tuple(point for point in POINTS if point != MINTED)
 """Points that show on the wire; a whole replica has no hook for the other one."""
 
 KINDS = ("refund", "refund", "refund", "give", "tag", "bulk")
-UPSTREAM: tuple[tuple[str, ...], ...] = (
-    (),
-    (),
-    (),
-    ("internal",),
-    ("killed", "--effect"),
-    ("killed", "--effect", "--after=0.8"),
-    ("queued", "--message=1"),
-    ("delayed", "--message=1"),
-    ("delayed", "--message=6"),
-)
+UPSTREAM = (*soak.UPSTREAM[:-1], ("delayed", "--message=6"))
+"""The last of them comes later than the right to send of a whole replica lasts."""
 COMMANDS = ("refund_transaction", "assign_tag", "give_points_to_lead")
 
 
@@ -60,7 +52,7 @@ class WholeStrike:
 
 @dataclass(frozen=True, slots=True)
 class WholeAsking:
-    """What one person does; two with the same `target` want the same."""
+    """Act of one person; two with the same `target` want the same."""
 
     kind: str
     login: str
