@@ -30,7 +30,7 @@ def connection(team_database: TeamDatabase) -> Generator[BoundedConnection]:
         team_database.server.dsn(APP), autocommit=True, row_factory=make_rows
     )
     with closing(made):
-        made.note_backend(made.info.backend_pid)
+        made.note_backend(made.info.backend_pid, "pg_temp")
         yield made
 
 
@@ -119,7 +119,7 @@ def test_a_statement_is_prepared_once_under_a_name_that_shows_what_it_is(
 def test_a_pooler_that_may_change_the_server_gets_no_prepared_statement(
     connection: BoundedConnection,
 ):
-    connection.note_backend(connection.info.backend_pid + 1)
+    connection.note_backend(connection.info.backend_pid + 1, "pg_temp")
     assert found(connection, ("SELECT ?::int", (5,))) == [5]
     assert names(connection) == []
 
@@ -189,4 +189,6 @@ def test_a_statement_that_one_account_prepared_reads_and_writes_the_one_that_run
         ):
             assert connection.statements.are_kept
             kept = [row[0] for row in found[0]]
+            path = connection.run([("SELECT current_setting('search_path')", ())])[0][0][0]
     assert sum(name.startswith("insert_lines") for name in kept) == 1
+    assert path == f'"ledger_{places[0].account}", pg_temp', "that of the first, kept for it alone"

@@ -52,6 +52,7 @@ class BoundedConnection(psycopg.Connection[Row]):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.statements = Statements()
+        self._path: str | None = None
 
     def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements in one trip to the server; return the rows of each that is a read.
@@ -97,13 +98,26 @@ class BoundedConnection(psycopg.Connection[Row]):
                 raise error_from_result(result)
         return found
 
-    def note_backend(self, pid: int) -> None:
-        """Let statements be prepared if nothing between gives each transaction another server.
+    def note_backend(self, pid: int, path: str) -> None:
+        """Keep state on the server if nothing between gives each transaction another one.
 
         Args:
             pid: process of the server that runs this transaction.
+            path: search path of its ledger.
         """
         self.statements.are_kept = pid == self.pgconn.backend_pid
+        if self._path is None and self.statements.are_kept:
+            self._path = path
+
+    def keep_path(self) -> None:
+        """Keep the search path of the first ledger that it served, once, between transactions.
+
+        `begin_transaction` sets that of any other ledger for its transaction.
+        """
+        if self._path:
+            path, self._path = self._path, ""
+            # VALUES, as a SELECT would be prepared for this one time.
+            self.run([("VALUES (set_config('search_path', ?, FALSE))", (path,))])
 
 
 class Connections:
@@ -217,10 +231,12 @@ class Connections:
 
     def _give_back(self, connection: BoundedConnection) -> None:
         status = connection.pgconn.transaction_status
-        if status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
-            connection.ends_at = time.monotonic() + 1.0
-            with suppress(psycopg.Error):
+        connection.ends_at = time.monotonic() + 1.0
+        with suppress(psycopg.Error):
+            if status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
                 connection.run([("ROLLBACK", ())])
+            elif status == TransactionStatus.IDLE:
+                connection.keep_path()
         connection.ends_at = None
         self._pool.putconn(connection)
 

@@ -274,12 +274,13 @@ class PostgresStore:
             reads: run after them in the same trip.
         """
         seen, steady = self._high_water.seen, self._clocks.steady()
-        values = (f"{self._schema}, pg_temp", writes, _to_ms(wait), _to_ms(work), seen.count)
+        path = f"{self._schema}, pg_temp"
+        values = (path, writes, _to_ms(wait), _to_ms(work), seen.count)
         batch = [(_WRITE if writes else _READ, ()), (self._state, values), *reads]
         try:
             with self._connections.begin(batch, wait, work) as (connection, found):
                 state = _State.read(found[0][0], steady)
-                connection.note_backend(state.backend)
+                connection.note_backend(state.backend, path)
                 self._require_usable(state)
                 require_same_history(seen, state.head, state.hash_then)
                 self._high_water.note(state.head)

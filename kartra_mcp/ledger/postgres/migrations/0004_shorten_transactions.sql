@@ -13,8 +13,11 @@ CREATE OR REPLACE FUNCTION begin_transaction(
   LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-  PERFORM set_config('search_path', path, TRUE),
-    set_config('lock_timeout', wait::text, TRUE),
+  -- A path that is set is looked up anew, which takes as long as all the rest.
+  IF current_setting('search_path') <> path THEN
+    PERFORM set_config('search_path', path, TRUE);
+  END IF;
+  PERFORM set_config('lock_timeout', wait::text, TRUE),
     set_config('statement_timeout', work::text, TRUE),
     set_config('idle_in_transaction_session_timeout', '10s', TRUE),
     set_config('synchronous_commit', 'on', TRUE);
