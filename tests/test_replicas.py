@@ -19,8 +19,12 @@ from matrix.whole.world import ACCOUNTS, WholeWorld, running_whole_world
 from polling import wait_for
 
 MAIN, OUTLET = ACCOUNTS
+AT_ONCE = 4
+"""Items of a bulk run that one replica runs at a time (`KARTRA_MCP_MAX_CHILDREN`)."""
 FAILOVER, KILLED = 1000, 1006
 """Seeds whose faults are the failover of the database, and the kill of one replica."""
+
+SLOW_TAGS = ("fault", "set", "assign_tag", "slow", "--effect", "--message=20", "--times=12")
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +93,13 @@ def test_a_preview_of_one_replica_is_confirmed_at_another(world: WholeWorld, era
 def test_a_bulk_run_whose_replica_is_killed_goes_on_at_another(world: WholeWorld):
     sam = Person(world, "sam", MAIN)
     leads = [world.new_target(MAIN) for _ in range(12)]
-    late = ("fault", "set", "assign_tag", "slow", "--effect", "--message=20", "--times=12")
-    world.upstreams[MAIN].arrange(*late)
+    world.upstreams[MAIN].arrange(*SLOW_TAGS)
     story = BulkStory(at(sam, 0), leads)
-    asked = story.plan()
-    assert asked.code == "confirmation_required"
+    assert story.plan().code == "confirmation_required"
 
     def has_begun() -> bool:
-        return bool(world.upstreams[MAIN].executions(leads))
+        """All that run at once have had their effect: none is on its way when the replica dies."""
+        return len(world.upstreams[MAIN].executions(leads)) == AT_ONCE
 
     with story.agreeing():
         wait_for(has_begun)
