@@ -51,7 +51,7 @@ fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshot
 	$(PY) tools/registry.py
 	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
 
-browser: $(VENV)/ready-browser ## Test the approval page in a real Chromium (installs it, as root on Debian)
+browser: $(VENV)/ready-browser build/site/index.html ## Test page and documents in a real Chromium (installs it, as root on Debian)
 	@$(PY) tools/browser.py "$(AXE)"
 	@$(PY) -m pytest -n auto --dist worksteal tests/browser
 
@@ -129,6 +129,9 @@ release-check: workflows registry dist manifest bundle ## Check all of a release
 
 docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network, in build/site, and check every link
 	@PYTHONPATH=tools $(PY) -m docs_site
+
+build/site/index.html: README.md CHANGELOG.md CONTRIBUTING.md $(wildcard docs/*.md docs/*/*.md tools/docs_site/*.* tools/docs_site/static/*)
+	@$(MAKE) --no-print-directory docs
 
 clean: ## Remove all that make and the tools put here
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist *.mcpb

@@ -15,7 +15,7 @@ from benchmarks.stats import Row
 
 FILE = ROOT / "docs" / "performance.md"
 PICTURES = FILE.with_suffix("")
-HEAD = ("", "Median", "Middle half", "Promised")
+HEAD = ("Measured", "Median", "Middle half", "Promised")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ CONTENTS: Mapping[str, tuple[str, ...]] = {
     "Use it": ("docs/setup", "docs/sandbox", "docs/guide", "docs/clients/README", "docs/clients/*"),
     "Money is safe": (
         *("docs/consent", "docs/policy", "docs/ledger", "docs/page", "docs/SECURITY"),
-        *("docs/bulk", "docs/exposure"),
+        *("docs/bulk", "docs/exposure", "docs/evals"),
     ),
     "Reference": (
         *("docs/reference/tools", "docs/reference/commands", "docs/settings", "docs/errors"),
