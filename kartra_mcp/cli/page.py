@@ -14,6 +14,7 @@ from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import PageLock
 from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
 from kartra_mcp.cli.runner import print_refusal
+from kartra_mcp.client_config.command import format_own_command
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.surroundings import surroundings
@@ -167,7 +168,8 @@ def _serve(given: _Given, settings: Settings, held: PageLock) -> int:
     from kartra_mcp.web.timings import PageTimings
 
     timings = PageTimings(idle=given.idle) if given.idle else PageTimings()
-    if not serve(settings, held, given.on_serving, timings):
+    program = format_own_command(settings.platform)
+    if not serve(settings, held, given.on_serving, timings, program=program):
         raise _unwritable_error(settings, "page.json cannot be written")
     return EXIT_OK
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kartra_mcp.client_config.entry import NAME, PACKAGE, PROGRAM, REAL, REHEARSAL, ServerEntry
@@ -30,6 +31,26 @@ def own_command() -> tuple[str, ...]:
             "Install kartra-mcp with `uv tool install kartra-mcp` or `pipx install kartra-mcp`.",
         )
     return (sys.executable, "-P", "-m", PACKAGE)
+
+
+def format_own_command(platform: str = sys.platform) -> str:
+    """Return the command of this installation for a terminal, or "" if it is unknown."""
+    try:
+        return format_command(own_command(), platform)
+    except RefusedError:
+        return ""
+
+
+def format_command(words: Sequence[str], platform: str) -> str:
+    """Quote a command for a POSIX shell, or on Windows for PowerShell.
+
+    A bundle's folder has spaces in its path (`Claude Extensions`), and PowerShell runs a quoted
+    path only after `&`.
+    """
+    if platform != "win32":
+        return shlex.join(words)
+    quoted = [f'"{word}"' if " " in word else word for word in words]
+    return " ".join(["&", *quoted] if quoted[0].startswith('"') else quoted)
 
 
 def own_entry(

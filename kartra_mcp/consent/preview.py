@@ -192,7 +192,8 @@ def approval_required_error(
     )
     approve = f"kartra-mcp approve {number}{flags}"
     set_pin = f"kartra-mcp approve --set-pin{flags}"
-    pin = "" if has_pin else f"first run `{set_pin}` in a terminal, then to "
+    where = " (the page shows its full path)" if address else ""
+    pin = "" if has_pin else f"first run `{set_pin}` in a terminal{where}, then to "
     return RefusedError(
         "approval_required",
         f"The user has to approve this outside the client, as number {number}. Nothing was done.",

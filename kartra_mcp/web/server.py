@@ -50,6 +50,7 @@ def serve(
     announce: Callable[[str], None],
     timings: PageTimings = PageTimings(),  # noqa: B008  immutable
     stop: StopWaiter | None = None,
+    program: str = "",
 ) -> bool:
     """Serve until stopped or idle. Return False if the state folder could not be written.
 
@@ -59,6 +60,7 @@ def serve(
         announce: is called with a login address as soon as the page accepts it.
         timings: timeouts and intervals.
         stop: source of the request to stop; by default, signals to this process.
+        program: command of this installation, as the page shows it for a terminal.
     """
     stop = stop or SignalWaiter()
     with (
@@ -73,7 +75,8 @@ def serve(
         if not page_discovery.publish(settings.state_dir, page):
             return False
         announce(page.make_login_url(time.time()))
-        anyio.run(partial(_serve, _PageRun(settings, page, held, ledger, timings, stop), listening))
+        run = _PageRun(settings, page, held, ledger, timings, stop, program)
+        anyio.run(partial(_serve, run, listening))
         stop.ignore()
     return True
 
@@ -88,6 +91,7 @@ class _PageRun:
     ledger: Ledger
     timings: PageTimings
     stop: StopWaiter
+    program: str
     used_at: float = field(default_factory=time.monotonic)
     over: anyio.Event = field(default_factory=anyio.Event)
 
@@ -162,7 +166,7 @@ def _make_middleware(serving: _PageRun, live: PageEvents, backend: ServerBackend
     site = make_local_site(serving.page.port)
     gate = LocalGate(site, Sessions(serving.page.secret), plain, serving.mark_used)
     routes = Routes(
-        Pages(ledger, _make_place(settings)),
+        Pages(ledger, _make_place(settings, serving.program)),
         plain,
         live,
         backend,
@@ -172,12 +176,13 @@ def _make_middleware(serving: _PageRun, live: PageEvents, backend: ServerBackend
     return AuthMiddleware(routes.make_app(), site, gate, plain, serving.timings.request_body)
 
 
-def _make_place(settings: Settings) -> Place:
+def _make_place(settings: Settings, program: str) -> Place:
     return Place(
         limits=settings.limits,
         flags=settings.cli_flags,
         sandbox=settings.sandbox,
         folder=str(settings.state_dir),
+        program=program,
     )
 
 

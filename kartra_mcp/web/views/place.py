@@ -20,6 +20,7 @@ class Place:
         flags: command-line flags that select the same ledger.
         sandbox: nothing here reaches Kartra.
         folder: path of the state folder; "" for a team.
+        program: command of this installation, for a terminal; "" if it is not shown.
         title: name of the account of a team; "" for one user.
         home: path of a team's list of accounts.
         again: path of a fresh login of a team.
@@ -31,6 +32,7 @@ class Place:
     flags: str = ""
     sandbox: bool = False
     folder: str = ""
+    program: str = ""
     title: str = ""
     home: str = ""
     again: str = ""
