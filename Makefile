@@ -55,8 +55,10 @@ browser: $(VENV)/ready-browser build/site/index.html ## Test page and documents 
 	@$(PY) tools/browser.py "$(AXE)"
 	@$(PY) -m pytest -n auto --dist worksteal tests/browser
 
-screenshots: $(VENV)/ready-browser ## Take the README's screenshots of the page, in light and dark
+screenshots: $(VENV)/ready-browser ## Make every picture of README and docs again: demo, approval, page in light and dark
 	@$(PY) tools/browser.py "$(AXE)"
+	@$(PY) -m benchmarks.demo_picture
+	@$(PY) -m benchmarks.approval_picture
 	@$(PY) -m benchmarks.screenshots
 
 bench: $(VENV)/ready-browser $(VENV)/vocabulary ## Measure it and write docs/performance.md (CASES="start call" for some)

@@ -47,9 +47,9 @@ class Client:
     _sent: int = field(default=0)
     _early: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])
 
-    def hello(self) -> None:
-        """Do the handshake."""
-        self.request("initialize", HELLO)
+    def hello(self, name: str = "benchmarks") -> None:
+        """Do the handshake as a client of this name."""
+        self.request("initialize", {**HELLO, "clientInfo": {"name": name, "version": "1"}})
         self._send({"method": "notifications/initialized"})
 
     def tools(self) -> list[dict[str, Any]]:
@@ -166,10 +166,10 @@ def started(command: Sequence[str], environment: Mapping[str, str]) -> Generator
 
 
 @contextmanager
-def served(environment: Mapping[str, str]) -> Generator[Client]:
-    """Start the real server and do the handshake."""
+def served(environment: Mapping[str, str], name: str = "benchmarks") -> Generator[Client]:
+    """Start the real server and do the handshake as a client of this name."""
     with started(SERVER, environment) as client:
-        client.hello()
+        client.hello(name)
         yield client
 
 

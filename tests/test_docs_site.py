@@ -13,7 +13,7 @@ from kartra_mcp.policy.limits import CAPS
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 
 from docs_site.built_links import find_faults
-from docs_site.pages import contents, references, repository_pages, to_index
+from docs_site.pages import contents, references, repository_pages, to_image, to_index
 
 TARGET = '<h1 id="top">a</h1>'
 
@@ -62,6 +62,13 @@ def test_links_to_the_readme_lead_to_the_first_page() -> None:
     assert to_index("[a](../README.md#x) [b](clients/README.md)") == (
         "[a](../index.md#x) [b](clients/README.md)"
     )
+
+
+def test_a_picture_with_sources_becomes_an_image() -> None:
+    text = (
+        '<picture>\n  <source media="m" srcset="a.png">\n  <img src="a.webp" alt="A b">\n</picture>'
+    )
+    assert to_image(f"1\n\n{text}\n\n2") == "1\n\n![A b](a.webp)\n\n2"
 
 
 def test_a_page_that_is_in_no_part_of_the_contents_stands_under_more() -> None:

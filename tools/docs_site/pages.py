@@ -21,6 +21,7 @@ from kartra_mcp.policy.limits import CAPS
 from kartra_mcp.settings import OPTIONS
 
 ROOT = Path(__file__).parents[2]
+PICTURE = re.compile(r'(?s)<picture>.*?<img src="([^"]+)" alt="([^"]*)">\s*</picture>')
 LINK = re.compile(r"(\]\()(?!\w+:)([^)#\s]+)")
 
 CONTENTS: Mapping[str, tuple[str, ...]] = {
@@ -45,7 +46,7 @@ CONTENTS: Mapping[str, tuple[str, ...]] = {
 def write_sources(folder: Path) -> int:
     """Write the sources of the site; return the number of pages. README.md becomes index.md."""
     shutil.rmtree(folder, ignore_errors=True)
-    pages = {name: (ROOT / name).read_text("utf-8") for name in repository_pages()}
+    pages = {name: to_image((ROOT / name).read_text("utf-8")) for name in repository_pages()}
     for name, text in pages.items():
         for target in linked_files(name, text):
             if target not in pages:
@@ -76,6 +77,11 @@ def linked_files(page: str, text: str) -> Iterator[str]:
 def copy(name: str, folder: Path) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(ROOT / name, folder / name)
+
+
+def to_image(text: str) -> str:
+    """Replace each `<picture>`, which Sphinx does not know, by the image in it."""
+    return PICTURE.sub(r"![\2](\1)", text)
 
 
 def to_index(text: str) -> str:
