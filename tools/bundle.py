@@ -25,9 +25,10 @@ from typing import Any
 from zipfile import ZipFile
 
 import anyio
-from mcp import Client, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp import StdioServerParameters
 
+import bundle_use
+from bundle_use import Off, Use
 from dist import EPOCH
 from kartra_mcp import __version__
 
@@ -38,9 +39,6 @@ WHEEL = f"kartra_mcp-{__version__}-py3-none-any.whl"
 COPIED = ("manifest.json", "README.md", "LICENSE", "kartra_mcp/__main__.py")
 HELD = {*COPIED, "pyproject.toml", "uv.lock", WHEEL}
 
-PATIENCE = 60
-"""Seconds that Claude Desktop waits for a server to start."""
-FEWEST = 20
 FIRST_DAY = struct.pack("<2H", 0, 1 << 5 | 1)
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
@@ -65,10 +63,6 @@ console.log(JSON.stringify(await getMcpConfigForManifest(JSON.parse(readFileSync
 """
 
 
-class Off(Exception):
-    """A check failed."""
-
-
 @dataclass(frozen=True)
 class Packer:
     """The official packer: Node.js and its command line's script."""
@@ -91,11 +85,15 @@ class Packer:
 
 @dataclass(frozen=True)
 class Form:
-    """A filled-in form: the typed values, and whether the manifest has defaults."""
+    """A filled-in form: the typed values, whether the manifest has defaults, and the use of it."""
 
     said: str
     typed: Mapping[str, Any]
+    use: Use
+    does: str
     defaults: bool = True
+    stand_in: tuple[tuple[str, ...], ...] = ()
+    """Commands that bring the stand-in for Membrane's program into its state; none: no program."""
 
 
 def main(package: str, uv: str) -> int:
@@ -203,28 +201,66 @@ def check(packer: Packer, uv: Path, folder: Path) -> None:
     home = folder / "home"
     home.mkdir()
     manifest = json.loads((place / "manifest.json").read_text("utf-8"))
-    for form in forms(manifest):
-        config = packer.resolved(asked(manifest, form, place))
-        started = time.monotonic()
-        seconds, tools = anyio.run(used, parameters(config, uv, home), started)
-        print(
-            f"bundle: {form.said}: {tools} tools {seconds:.1f} s after the start, a read, healthy"
-        )
+    try:
+        for form in forms(manifest):
+            print(f"bundle: {tried(packer.resolved(asked(manifest, form, place)), uv, home, form)}")
+    finally:
+        end_page(place, home)
     if (place / "uv.lock").read_bytes() != (BUILD / "bundle" / "uv.lock").read_bytes():
         raise Off("uv rewrote the lock on the first start, so the built lock is invalid")
     left = sorted(path.name for path in place.iterdir() if path.name not in {*HELD, "kartra_mcp"})
     print(f"bundle: uv left in its folder: {', '.join(left)}")
 
 
+def tried(config: Mapping[str, Any], uv: Path, home: Path, form: Form) -> str:
+    """Start the server with a resolved form and use it; return the line that reports it."""
+    if form.stand_in:
+        bundle_use.install_stand_in(home, *form.stand_in)
+    started = time.monotonic()
+    seconds, tools = anyio.run(bundle_use.used, parameters(config, uv, home), started, form.use)
+    return f"{form.said}: {tools} tools {seconds:.1f} s after the start, {form.does}"
+
+
+def end_page(place: Path, home: Path) -> None:
+    """End the approval page, which outlives the server that started it."""
+    program = place / ".venv" / "bin" / "kartra-mcp"
+    if program.exists():
+        ran([program, "page", "--end", "--sandbox"], env={"HOME": str(home), "PATH": SYSTEM})
+
+
 def forms(manifest: Mapping[str, Any]) -> tuple[Form, ...]:
-    """Return the variants: defaults; emptied texts, which arrive as ""; unset ones as `${…}`."""
+    """Return the variants of the form: the README's steps, and what a host may send instead.
+
+    An emptied text arrives as "", and one that was never filled in as `${…}`.
+    """
     rehearse = {"sandbox": True}
+    human = {"gate_irreversible": "human"}
     fields = manifest["user_config"].items()
     emptied = {name: "" for name, field in fields if field["type"] == "string"}
     return (
-        Form("first start, Rehearse switched on", rehearse),
-        Form("again, every text emptied", rehearse | emptied),
-        Form("again, nothing filled in and no defaults", rehearse, defaults=False),
+        Form("Rehearse on", rehearse, bundle_use.refund, "a read, a refund rehearsed"),
+        Form("every text emptied", rehearse | emptied, bundle_use.read, "a read"),
+        Form("no defaults", rehearse, bundle_use.read, "a read", defaults=False),
+        Form("refunds: human", rehearse | human, bundle_use.ask_for_approval, "asks on the page"),
+        *own_account_forms(),
+    )
+
+
+def own_account_forms() -> tuple[Form, ...]:
+    """Return the steps to the own account: no program, no login, no connection, connected."""
+    state = ("connection", "set-state", bundle_use.CONNECTION, "READY")
+    logged_out = (("logout",), (*state, "--disconnected"))
+    return (
+        Form("Rehearse off", {}, bundle_use.miss_the_program, "names the program to install"),
+        Form("installed", {}, bundle_use.miss_the_login, "names the login", True, logged_out),
+        Form(
+            "logged in",
+            {},
+            bundle_use.ask_to_connect,
+            "gives the address that connects Kartra",
+            stand_in=(("login", "--tenant"),),
+        ),
+        Form("address opened", {}, bundle_use.connect, "a read, a preview", stand_in=(state,)),
     )
 
 
@@ -261,38 +297,6 @@ def parameters(config: Mapping[str, Any], uv: Path, home: Path) -> StdioServerPa
     if subprocess.run(look, env=env, capture_output=True, check=False, cwd="/").returncode:
         env["UV_PYTHON"] = str(getattr(sys, "_base_executable", sys.executable))
     return StdioServerParameters(command=str(uv), args=config["args"], env=env, cwd="/")
-
-
-async def used(server: StdioServerParameters, started: float) -> tuple[float, int]:
-    """List, get the status, read; return the seconds to the list, and the number of tools."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-        try:
-            with anyio.fail_after(PATIENCE):
-                async with Client(stdio_client(server, errlog=said)) as client:
-                    tools = len((await client.list_tools()).tools)
-                    seconds = time.monotonic() - started
-                    await answers(client, tools)
-                    return seconds, tools
-        except Exception as problem:
-            said.seek(0)
-            raise Off(f"it does not run: {problem!r}\n{said.read()[-4000:]}") from problem
-
-
-async def answers(client: Client, tools: int) -> None:
-    """Check that it serves the rehearsal account, accepts its settings, and reads."""
-    status = await answer(client, "kartra_status", {})
-    if tools < FEWEST or status.get("account") != "SANDBOX" or not status.get("healthy"):
-        raise Off(f"{tools} tools, and an unexpected status: {status}")
-    read = await answer(client, "kartra_get_lead", {"email": "ada@example.com"})
-    if "Moreno" not in str(read):
-        raise Off(f"it could not read: {read}")
-
-
-async def answer(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool's answer, or its error."""
-    called = await client.call_tool(tool, arguments)
-    found: dict[str, Any] = called.structured_content or {}
-    return found.get("result", {"refusal": str(called.content)})
 
 
 def unset(prefix: str) -> dict[str, str]:
