@@ -93,9 +93,40 @@ def test_another_bundle_is_refused(
 
 def test_the_forms_leave_no_field_out(bundle: ModuleType, manifest: dict[str, Any]) -> None:
     """Emptied and unfilled are tried on every field that can be."""
-    _, emptied, nothing = bundle.forms(manifest)
+    by_name = {form.said: form for form in bundle.forms(manifest)}
+    emptied, nothing = by_name["every text emptied"], by_name["no defaults"]
     texts = {n for n, field in manifest["user_config"].items() if field["type"] == "string"}
     assert {name for name, value in emptied.typed.items() if value == ""} == texts
     left = bundle.asked(manifest, nothing, ROOT)["manifest"]["user_config"]
     assert [name for name, field in left.items() if "default" in field] == []
     assert set(left) == set(manifest["user_config"])
+
+
+def test_the_forms_are_the_steps_of_the_quick_start(
+    bundle: ModuleType, manifest: dict[str, Any]
+) -> None:
+    """The rehearsal, the user's own approval, then the own account: each by fields that exist."""
+    typed = [form.typed for form in bundle.forms(manifest) if form.defaults]
+    assert {"sandbox": True} in typed
+    assert {"sandbox": True, "gate_irreversible": "human"} in typed
+    assert typed.count({}) == len(bundle.own_account_forms())
+    assert {name for one in typed for name in one} <= set(manifest["user_config"])
+
+
+def test_what_a_newcomer_decides_comes_first_in_the_form(manifest: dict[str, Any]) -> None:
+    titles = {name: field["title"] for name, field in manifest["user_config"].items()}
+    assert list(titles)[:2] == ["sandbox", "gate_irreversible"]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for name in ("sandbox", "gate_irreversible"):
+        assert f"**{titles[name]}**" in readme
+    assert "PIN" in manifest["user_config"]["gate_irreversible"]["description"]
+
+
+def test_the_description_names_the_commands_of_the_quick_start(manifest: dict[str, Any]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in ("npm install -g @membranehq/cli", "membrane login --tenant"):
+        assert command in manifest["long_description"]
+        assert f" {command} " in readme
+    for wish in ("Who is ada@example.com?", "Refund her transaction 101.", "Connect my Kartra"):
+        assert wish in manifest["long_description"]
+        assert wish in readme

@@ -44,7 +44,10 @@ def test_a_shell_takes_every_block(block: str) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-PROGRAMS = {"kartra-mcp", "make", "python", "python3", "pip", "export", ".venv/bin/python"}
+PROGRAMS = {"kartra-mcp", "make", "python", "python3", "pip", "export", ".venv/bin/python"} | {
+    "membrane",
+    "npm",
+}
 """Programs that a block may start. `tests/test_docs.py` parses every command of kartra-mcp."""
 
 

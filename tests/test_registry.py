@@ -113,7 +113,7 @@ def test_every_choice_is_understood(variables: dict[str, Any]) -> None:
             assert read_settings({}, {"HOME": "/", name: choice}).errors == (), (name, choice)
 
 
-# The README's links
+# The links for the README
 
 
 def decoded(link: str) -> tuple[str, dict[str, Any]]:
@@ -137,7 +137,7 @@ LINKS = {
 
 @pytest.mark.parametrize(("client", "text"), LINKS, ids=" ".join)
 def test_a_link_describes_its_target_truthfully(client: str, text: str) -> None:
-    (line,) = re.findall(rf"^- \*\*{client}\*\*: (.+)$", read("README.md"), re.MULTILINE)
+    (line,) = re.findall(rf"^- \*\*{client}\*\*: (.+)$", read("docs/publishing.md"), re.MULTILINE)
     name, config = decoded(dict(re.findall(r"\[([^\]]+)\]\(([^)]+)\)", line))[text])
     assert (name, config.pop("args")) == LINKS[client, text]
     assert config.pop("command") == "uvx"
@@ -155,7 +155,8 @@ def test_what_a_link_starts_is_a_command_of_the_program() -> None:
 def test_no_page_loads_anything_from_elsewhere() -> None:
     """No badge: an image reveals the reader to its host."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    away = re.compile(r"!\[[^\]]*\](?!\((?:\w+/)*[\w-]+\.(?:svg|png)\))|<img")
+    here = r"(?:\w+/)*[\w-]+\.(?:svg|png|webp)"
+    away = re.compile(rf'!\[[^\]]*\](?!\({here}\))|<img(?! src="{here}")|srcset="(?!{here}")')
     assert [page for page in pages if away.search(page.read_text("utf-8"))] == []
     assert away.search("![a](https://example.com/a.svg)")
     assert not away.search("![a](performance/a.svg)")
