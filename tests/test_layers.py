@@ -46,12 +46,14 @@ ARROWS = """
     onboarding:
     onboarding/doctor: account app argument_parser catalogue client_config ledger
         ledger/sqlite membrane options policy processes settings
+    onboarding/accounts: account app client_config ledger/sqlite membrane onboarding/doctor options
+        processes settings
     onboarding/setup: account app argument_parser client_config ledger ledger/sqlite membrane
-        onboarding/doctor options policy processes settings
+        onboarding/accounts onboarding/doctor options policy processes settings
     onboarding/team: account app identity ledger ledger/postgres membrane onboarding/doctor team
     cli: account app argument_parser bulk catalogue client_config consent identity ledger
-        ledger/postgres ledger/sqlite onboarding/doctor onboarding/setup onboarding/team
-        options processes sandbox
+        ledger/postgres ledger/sqlite onboarding/accounts onboarding/doctor onboarding/setup
+        onboarding/team options processes sandbox
         sandbox/identity sandbox/team server service settings team web
 """
 
@@ -183,6 +185,7 @@ RESERVED = {
     "psycopg_pool": {"ledger/postgres/connections"},
     "sqlite3": {
         "ledger/sqlite/errors",
+        "ledger/sqlite/inspection",
         "ledger/sqlite/integrity",
         "ledger/sqlite/ledger_file",
         "ledger/sqlite/repair",

@@ -86,16 +86,27 @@ def parse_snapshot(
     """Parse a stored snapshot; None if it is damaged or of another version."""
     if not is_object(kept) or not is_array(kept.get("entries")):
         return None
+    connection = parse_stored_connection(kept)
     try:
-        connection = Connection(**kept["connection"])
         fetched_at, complete = float(kept["fetched_at"]), bool(kept["complete"])
     except (KeyError, TypeError, ValueError):
+        return None
+    if connection is None:
         return None
     entries = build_catalogue(kept["entries"], own, commands=commands)
     lost = kept.get("lost") is True
     return AccountSnapshot(
         connection, entries, fetched_at=fetched_at, complete=complete, partial=lost
     )
+
+
+def parse_stored_connection(kept: Any) -> Connection | None:
+    """Parse the connection of a stored snapshot; None if it is damaged or of another version."""
+    try:
+        found = Connection(**kept["connection"])
+    except (KeyError, TypeError):
+        return None
+    return found if isinstance(found.id, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
 
 
 def stored_entries(kept: Any) -> list[Any]:

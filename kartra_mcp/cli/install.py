@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from kartra_mcp.core.state_location import make_absolute
 from kartra_mcp.core.surroundings import surroundings
 from kartra_mcp.core.terminal import print_error, print_line, print_table
+from kartra_mcp.onboarding.accounts.state_folders import complete_settings
 from kartra_mcp.settings import Settings, read_settings
 
 DID = {
@@ -99,9 +100,10 @@ def _install(given: Namespace) -> int:
     settings = read_settings()
     entry = own_entry(_make_env(given), name=given.name, sandbox=bool(given.SANDBOX))
     if given.print:
-        return _print(given.client, entry)
+        return _print(given.client, _complete(given, entry, settings))
     if given.client is None:
         return _list(settings, as_json=given.json)
+    entry = _complete(given, entry, settings)
     done = install(given.client, entry, settings, replace=given.replace, create=given.create)
     if given.json:
         print_json(asdict(done) | {"file": str(done.file), "backup": _path_text(done.backup)})
@@ -127,6 +129,20 @@ def _make_env(given: Namespace) -> dict[str, str]:
         remedy = "Correct the value; `kartra-mcp install --help` lists all settings."
         raise RefusedError("invalid_arguments", f"{wrong}. Nothing was written.", remedy)
     return {f"KARTRA_MCP_{name}": value for name, value in flags.items()}
+
+
+def _complete(given: Namespace, entry: ServerEntry, shell: Settings) -> ServerEntry:
+    """Return the entry with the state folder of its account, unless flags decide it.
+
+    Raises:
+        RefusedError: the client's entry of this name serves another account.
+    """
+    if given.SANDBOX:
+        return entry
+    place = (given.client, entry.name)
+    found = complete_settings(place, settings_in(given), shell, replaces=given.replace)
+    more = {f"KARTRA_MCP_{name}": value for name, value in found.items()}
+    return replace(entry, env={**entry.env, **more})
 
 
 def _print(client: str | None, entry: ServerEntry) -> int:

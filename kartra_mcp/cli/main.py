@@ -60,6 +60,11 @@ COMMANDS = (
         "find problems, and the command that fixes each",
         "kartra_mcp.onboarding.doctor.command:doctor",
     ),
+    CliCommand(
+        "accounts",
+        "list the accounts of this machine's clients, their state and last use",
+        "kartra_mcp.cli.accounts:accounts",
+    ),
     CliCommand("tools", "list tools, their risks and their gates", "kartra_mcp.cli.tools:tools"),
     CliCommand(
         "bulk",

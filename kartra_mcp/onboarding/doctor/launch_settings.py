@@ -60,7 +60,7 @@ def launch_configs(
     for one in started:
         if not any(_set(one) == _set(other) for other in differing):
             differing.append(one)
-    return [_make_launch_config(one, shell) for one in differing[:MAX_LAUNCH_CONFIGS]], differing[
+    return [make_launch_config(one, shell) for one in differing[:MAX_LAUNCH_CONFIGS]], differing[
         MAX_LAUNCH_CONFIGS:
     ]
 
@@ -69,7 +69,8 @@ def _set(entry: Checked) -> tuple[tuple[str, ...], Mapping[str, str]]:
     return _entry_arguments(entry), entry.env
 
 
-def _make_launch_config(entry: Checked, shell: Settings) -> LaunchConfig:
+def make_launch_config(entry: Checked, shell: Settings) -> LaunchConfig:
+    """Return the settings with which a client starts an entry, in this shell's environment."""
     flags, unknown = parse_entry(_entry_arguments(entry))
     read = read_settings(flags, {**shell.environment, **entry.env})
     return LaunchConfig(read, entry, tuple(unknown))

@@ -31,6 +31,7 @@ from kartra_mcp.onboarding.setup.policy import (
 )
 from kartra_mcp.onboarding.setup.prompts import Prompter
 from kartra_mcp.onboarding.setup.report import SetupContext, SetupOptions, SetupReport
+from kartra_mcp.onboarding.setup.state_folder import set_state_folder
 from kartra_mcp.options import ENV_PREFIX
 from kartra_mcp.processes import runner
 from kartra_mcp.processes.signals import raise_interrupt, termination_handler
@@ -143,5 +144,6 @@ def _run_steps(setup: SetupContext) -> None:
         setup = find(setup)
         log_in(setup)
         connect(setup)
+        setup = set_state_folder(setup, setup.given.name or REAL)
     set_rules(setup)
     set_clients(setup)
