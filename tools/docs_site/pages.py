@@ -25,7 +25,10 @@ PICTURE = re.compile(r'(?s)<picture>.*?<img src="([^"]+)" alt="([^"]*)">\s*</pic
 LINK = re.compile(r"(\]\()(?!\w+:)([^)#\s]+)")
 
 CONTENTS: Mapping[str, tuple[str, ...]] = {
-    "Use it": ("docs/setup", "docs/sandbox", "docs/guide", "docs/clients/README", "docs/clients/*"),
+    "Use it": (
+        *("docs/setup", "docs/sandbox", "docs/guide", "docs/agency"),
+        *("docs/clients/README", "docs/clients/*"),
+    ),
     "Money is safe": (
         *("docs/consent", "docs/policy", "docs/ledger", "docs/page", "docs/SECURITY"),
         *("docs/bulk", "docs/exposure", "docs/evals"),
