@@ -27,7 +27,7 @@ SUMMARY = 160
 NAME = 30
 """Characters of a name; fewer where the line would be too long."""
 _LIMITS = (NAME, 24, 18, 12, 8, 5)
-_DIGEST = 6
+DIGEST = 6
 _SHORT_LABELS: Mapping[str, str] = {
     "calendar name": "calendar",
     "class name": "class",
@@ -109,7 +109,7 @@ def _digest(call: Call) -> str:
     request = call.request
     action = request.id if isinstance(request, Action) else ""
     whole = f"{call.tool} {action} {call.operation.digest}"
-    return hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
+    return hashlib.sha256(whole.encode()).hexdigest()[:DIGEST]
 
 
 def _parts(call: Call, facts: Facts, *, account: str, sandbox: bool) -> Iterator[_Part]:
