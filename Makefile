@@ -100,8 +100,8 @@ identity: $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provide
 mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1)
 	@$(PY) tools/mutants.py $(if $(SMOKE),--smoke) $(ONLY)
 
-model: $(PY) ## Check the model of the write protocol with spin (Debian's spin and gcc)
-	@$(PY) tools/model.py
+model: $(VENV)/ready ## Check the model of the write protocol with spin (Debian's spin and gcc; WRITE=1: docs/team/ledger.md)
+	@$(PY) tools/model.py $(if $(WRITE),--write)
 
 deploy: $(VENV)/ready-deploy ## Check container file, chart, manifests and units offline (WRITE=1: make the manifests)
 	@$(PY) tools/deploy.py $(if $(WRITE),--write)

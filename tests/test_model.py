@@ -24,6 +24,7 @@ FOUND = (
 
 @pytest.fixture(scope="module")
 def model() -> ModuleType:
+    sys.path.append(str(RUNNER.parent))  # the tools import each other by such names
     spec = importlib.util.spec_from_file_location("model", RUNNER)
     assert spec
     assert spec.loader

@@ -1,4 +1,4 @@
-"""Check the model of the write protocol with spin: `make model`.
+"""Check the model of the write protocol with spin: `make model` (WRITE=1: docs/team/ledger.md).
 
 Each row of `VARIANTS` sets the constants of `model/write_once.pml` and names the expected result.
 The rows `reached: …` make sure that the property does not hold for want of anything happening.
@@ -17,7 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MODEL = Path(__file__).parents[1] / "model" / "write_once.pml"
+from readme import replace_part, table
+
+ROOT = Path(__file__).parents[1]
+MODEL = ROOT / "model" / "write_once.pml"
+PAGE = ROOT / "docs" / "team" / "ledger.md"
 PROGRAMS = {"spin": "spin", "gcc": "gcc libc6-dev"}
 """Programs and the Debian packages that have them."""
 MAX_DEPTH = 1_000_000
@@ -44,7 +48,7 @@ BASE: Mapping[str, int] = {
 """The protocol as it is built: a fence, a local check, and a quarantine of at least D."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Variant:
     """A variant of the protocol or of its surroundings, and the expected result."""
 
@@ -90,25 +94,39 @@ class Verdict:
     states: int
 
 
-def main() -> int:
+def main(*flags: str) -> int:
     try:
         find_programs()
         print(f"{'variant':<54}  {'expected':<8}  {'result':<8}  {'states':>9}")
-        differs = [variant.name for variant in VARIANTS if not print_row(variant)]
+        found = {variant: check_and_print(variant) for variant in VARIANTS}
     except (ModelError, subprocess.TimeoutExpired) as problem:
         print(f"model: {problem}", file=sys.stderr)
         return 1
+    differs = [one.name for one, verdict in found.items() if verdict.result != one.expected]
     for name in differs:
         print(f"model: not as expected: {name}", file=sys.stderr)
+    if "--write" in flags and not differs:
+        write_page(found)
     return 1 if differs else 0
 
 
-def print_row(variant: Variant) -> bool:
-    """Check a variant, print its row, and return whether the result is the expected one."""
+def check_and_print(variant: Variant) -> Verdict:
+    """Check a variant and print its row."""
     found = check(variant)
     row = f"{variant.name:<54}  {variant.expected:<8}  {found.result:<8}  {found.states:>9,}"
     print(row, flush=True)
-    return found.result == variant.expected
+    return found
+
+
+def write_page(found: Mapping[Variant, Verdict]) -> None:
+    """Write the table of the variants, without the rows that only reach something."""
+    rows = [
+        (one.name, verdict.result, f"{verdict.states:,}")
+        for one, verdict in found.items()
+        if one.expected != REACHED
+    ]
+    part = table(("Variant", "Result", "States"), rows)
+    PAGE.write_text(replace_part(PAGE.read_text("utf-8"), "model", part), "utf-8", newline="\n")
 
 
 def find_programs() -> None:
@@ -171,4 +189,4 @@ def run(folder: str, *line: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
