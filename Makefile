@@ -23,7 +23,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs clean
+.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs numbers clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -97,8 +97,8 @@ conformance: $(VENV)/ready-dev ## Let the official conformance suite judge serve
 identity: $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provider (needs npm)
 	@PYTHONPATH=tests $(PY) tools/oidc.py "$(OIDC)"
 
-mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1)
-	@$(PY) tools/mutants.py $(if $(SMOKE),--smoke) $(ONLY)
+mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1; WRITE=1: docs/mutants.md)
+	@$(PY) tools/mutants.py $(if $(SMOKE),--smoke) $(if $(WRITE),--write) $(ONLY)
 
 model: $(VENV)/ready ## Check the model of the write protocol with spin (Debian's spin and gcc; WRITE=1: docs/team/ledger.md)
 	@$(PY) tools/model.py $(if $(WRITE),--write)
@@ -131,6 +131,15 @@ release-check: workflows registry dist manifest bundle ## Check all of a release
 
 docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network, in build/site, and check every link
 	@PYTHONPATH=tools $(PY) -m docs_site
+
+# Each writes what it measured into a document (CONTRIBUTING.md, Numbers). One that fails stops no other.
+NUMBERS = bench "evals WRITE=1" "matrix WRITE=1" "matrix SEEDED=1 WRITE=1" "model WRITE=1" "mutants WRITE=1" \
+  clients "release-check WRITE=1"
+
+numbers: ## Measure every number of the documents again, for hours; then read the difference
+	@failed=; for each in $(NUMBERS); do \
+	  $(MAKE) --no-print-directory $$each || failed="$$failed, make $$each"; done; \
+	  [ -z "$$failed" ] || { echo "numbers: failed:$${failed#,}" >&2; exit 1; }
 
 build/site/index.html: README.md CHANGELOG.md CONTRIBUTING.md $(wildcard docs/*.md docs/*/*.md tools/docs_site/*.* tools/docs_site/static/*)
 	@$(MAKE) --no-print-directory docs

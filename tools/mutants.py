@@ -19,11 +19,15 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+from readme import replace_part, table
+
 ROOT = Path(__file__).parent.parent
 TABLE = Path(__file__).with_suffix(".toml")
+PAGE = ROOT / "docs" / "mutants.md"
 FOLDER = ROOT / "build" / "mutants"
 NO_MUTANT = "no-mutant-has-this-name"
 DETECTED = frozenset({"killed", "timeout"})
@@ -68,8 +72,11 @@ class Group:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="run a small sample")
+    parser.add_argument("--write", action="store_true", help="write docs/mutants.md")
     parser.add_argument("groups", nargs="*", help="groups of tools/mutants.toml; default: all")
     options = parser.parse_args()
+    if options.write and (options.smoke or options.groups):
+        parser.error("--write needs the scores of all groups")
     try:
         groups = read_groups(options.groups, smoke=options.smoke)
         results = {group.name: measure(group, smoke=options.smoke) for group in groups}
@@ -77,6 +84,8 @@ def main() -> int:
         print(f"mutants: {error}", file=sys.stderr)
         return 1
     print_scores(results)
+    if options.write:
+        write_scores(results)
     return 0
 
 
@@ -245,11 +254,33 @@ def read_change(group: Group, name: str) -> list[str]:
 def print_scores(results: Mapping[str, Mapping[str, str]]) -> None:
     print("\n| Group | Mutants | Killed | Timeout | Survived | No tests | Other | Score |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    rows = {name: Counter(outcomes.values()) for name, outcomes in results.items()}
-    for name, counts in {**rows, "all": sum(rows.values(), Counter[str]())}.items():
-        score = 100 * sum(counts[outcome] for outcome in DETECTED) / counts.total()
-        cells = [name, counts.total(), *(counts[column] for column in COLUMNS), f"{score:.1f} %"]
+    for name, counts in count_outcomes(results).items():
+        cells = [name, counts.total(), *(counts[column] for column in COLUMNS), score(counts)]
         print("|", " | ".join(map(str, cells)), "|")
+
+
+def count_outcomes(results: Mapping[str, Mapping[str, str]]) -> dict[str, Counter[str]]:
+    """Return the number of mutants of each outcome, for each group and for all."""
+    rows = {name: Counter(outcomes.values()) for name, outcomes in results.items()}
+    return {**rows, "all": sum(rows.values(), Counter[str]())}
+
+
+def score(counts: Counter[str]) -> str:
+    return f"{100 * sum(counts[outcome] for outcome in DETECTED) / counts.total():.1f} %"
+
+
+def write_scores(results: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the scores and the commit that was measured into docs/mutants.md."""
+    rows = [
+        (f"`{name}`" if name in results else name, f"{counts.total():,}", score(counts))
+        for name, counts in count_outcomes(results).items()
+    ]
+    line = (shutil.which("git") or "git", "rev-parse", "--short", "HEAD")
+    shown = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    commit = shown.stdout.strip()
+    scores = table(("Group", "Mutants", "Score"), rows)
+    part = f"{scores}\n`make mutants WRITE=1`: mutmut {version('mutmut')}, commit `{commit}`.\n"
+    PAGE.write_text(replace_part(PAGE.read_text("utf-8"), "scores", part), "utf-8", newline="\n")
 
 
 if __name__ == "__main__":
