@@ -10,13 +10,13 @@ from typing import Any
 
 import matrix.soak
 import matrix.workers
-import test_tokens
 from clients import patience
 from evals.__main__ import SAMPLED
 from evals.corpus import AIMS, PLACES, WORDINGS, make_corpus
 from matrix.whole import load, schedule
 from matrix.whole.world import SHORT
 from matrix.world import WRITES
+from token_budgets import SEARCHED, WITHIN
 
 from kartra_mcp.app import database_contact, page_discovery, page_launcher
 from kartra_mcp.bulk import csv_items, running
@@ -150,8 +150,8 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
         ("3.75 to a token", exposure.CHARS_PER_TOKEN, 3.75),
         ("10,000 tokens have room", BY_NAME["EXPOSE_TOKENS"].default, 10_000),
         ("take about 8,500 tokens (`make bench", round(LISTED / 500) * 500, 8_500),
-        ("under 2,500 tokens", test_tokens.SEARCHED, 2_500),
-        ("within 15 % of o200k_base", test_tokens.WITHIN, 0.15),
+        ("under 2,500 tokens", SEARCHED, 2_500),
+        ("within 15 % of o200k_base", WITHIN, 0.15),
     ],
     "docs/page.md": [
         ("once, within a day", page_discovery.LIFETIME, DAY),

@@ -8,14 +8,10 @@ import os
 import pytest
 import tiktoken
 from harness import StandIn, action, call, connect, healthy
+from token_budgets import MOST, SEARCHED, WITHIN
 
 from kartra_mcp.catalogue.builtin_tools import BUILTIN_TOOLS
 from kartra_mcp.catalogue.exposure import estimate_tokens as estimated
-
-MOST = 9_000
-SEARCHED = 2_500
-WITHIN = 0.15
-"""Allowed error of the estimate that decides under `auto`."""
 
 
 def counted(shown):
