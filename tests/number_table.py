@@ -46,6 +46,7 @@ from kartra_mcp.ledger import (
 from kartra_mcp.ledger.postgres import page_tables
 from kartra_mcp.ledger.postgres.connections import MAX_CONNECTIONS
 from kartra_mcp.membrane import credentials, http_transport, send_right
+from kartra_mcp.membrane.executable import SHIM_DEPTH
 from kartra_mcp.onboarding.doctor import api_measurements
 from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS
@@ -201,7 +202,9 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
         ("128 KiB for each argument", runner.LINUX_ARGUMENT, 128 * KIB),
         ("900 KiB in all", runner.POSIX_COMMAND, 900 * KIB),
         ("32,000 characters", runner.WINDOWS_COMMAND, 32_000),
+        ("ended in order within 2 s", ceil(stdio.SHUTDOWN_TIMEOUT + exit_watch.PARENT_INTERVAL), 2),
         ("ends within 2 s", ceil(stdio.SHUTDOWN_TIMEOUT + exit_watch.PARENT_INTERVAL), 2),
+        ("more than three shims", SHIM_DEPTH, 3),
         ("at most 140 characters below", file_names.LONGEST_PATH, 140),
     ],
     "docs/publishing.md": [

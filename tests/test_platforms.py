@@ -42,6 +42,18 @@ def test_only_the_listed_modules_ask_for_the_platform():
     assert asking | by_argument == set(named)
 
 
+def test_the_locks_of_the_page_are_those_of_the_code():
+    page = (ROOT / "docs" / "platforms.md").read_text("utf-8")
+    part = page.partition("## Locks")[2].partition("\n## ")[0]
+    rows = [row.partition(" | ")[0] for row in part.splitlines() if row.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    sources = "".join(path.read_text("utf-8") for path in HOUSE.rglob("*.py"))
+    assert len(named) == 8
+    assert {one for one in named if f'"{one}"' not in sources} == {
+        *("locks/INTENT.lock", ".work-….lock"),
+    }
+
+
 @pytest.mark.parametrize(
     "text",
     ["if sys.platform == 'win32':", "os.name == 'nt'", "hasattr(os, 'fork')", "    import fcntl"],

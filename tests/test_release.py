@@ -57,6 +57,14 @@ def test_two_names_that_differ_by_case_only_are_a_fault():
     ]
 
 
+def test_every_file_of_the_program_fits_the_folder_of_the_bundle():
+    """`make release-check` measures the built bundle; this notices a long name when it is made."""
+    names = [path.relative_to(ROOT).as_posix() for path in tracked()]
+    program = [f".venv/Lib/site-packages/{one}" for one in names if one.startswith("kartra_mcp/")]
+    assert len(program) > 300
+    assert list(find_length_faults(program)) == []
+
+
 def test_a_path_is_too_long_from_the_first_character_on():
     fits = "x" * LONGEST_PATH
     assert list(find_length_faults([fits])) == []
