@@ -269,6 +269,14 @@ def test_the_ledger_with_the_newest_write_is_kept(agency: Agency):
     assert f"install cursor --name acme --state-dir {agency.path / 's2'}" in remedy
 
 
+def test_connections_of_one_name_are_a_fault(agency: Agency):
+    agency.connected("c1", name="Kartra").connected("c2", name="kartra ")
+    agency.serve(CURSOR, "acme", "c1").serve(CURSOR, "beta", "c2")
+    told = agency.told()
+    assert (told.code, told.kinds) == (1, ["same name"])
+    assert told.fault("same name")["message"].startswith("acme and beta have")
+
+
 def test_a_folder_that_no_client_can_use_is_a_fault(agency: Agency):
     agency.connect().write_entry(CURSOR, "acme", CONNECTION="con_acme", STATE_DIR="${HOME}/x")
     told = agency.told()

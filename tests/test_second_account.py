@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from agency import CODEX, CURSOR, DESKTOP, Agency
-from setup_machine import ended
+from setup_machine import answered, ended
 
 from kartra_mcp.ledger.sqlite.store import open_ledger
 
@@ -195,3 +195,73 @@ def test_each_account_has_a_pin_of_its_own(one: Agency):
         ledger.pins.set("correct horse", "ann")
     with closing(open_ledger(one.folder_of("beta"))) as ledger:
         assert not ledger.pins.is_set()
+
+
+@pytest.fixture
+def only_one(tmp_path: Path) -> Iterator[Agency]:
+    """Membrane has one connection, and an entry serves it."""
+    made = Agency(tmp_path / "home").connect("con_acme").serve(CURSOR, "acme", "con_acme")
+    yield made
+    made.close()
+
+
+def test_setup_connects_another_account_under_its_own_name(only_one: Agency):
+    child = only_one.spawn("--client", "cursor", "--name", "beta", "--no-browser")
+    child.expect("Acme Courses is served by the entry acme")
+    child.expect("Connect another Kartra account now")
+    child.sendline("y")
+    assert answered(child) == ""
+    code, shown = ended(child)
+    assert code == 0, shown
+    ((made, name),) = only_one.sql("SELECT id, name FROM connections WHERE id <> 'con_acme'")
+    assert name == "beta"
+    assert only_one.entry("beta")["env"]["KARTRA_MCP_CONNECTION"] == made
+    assert only_one.folder_of("beta") == own(only_one, "beta")
+    (words,) = only_one.started_with("connect")
+    assert "--allowMultipleConnections" in words
+    assert only_one.told().report["faults"] == []
+
+
+def test_setup_continues_another_account_that_was_begun(only_one: Agency):
+    only_one.arrange("address", "ignored")
+    words = ("--client", "cursor", "--name", "beta")
+    child = only_one.spawn(*words, "--no-browser", "--wait", "1")
+    child.expect("Connect another Kartra account now")
+    child.sendline("y")
+    assert answered(child) == ""
+    assert ended(child)[0] == 1
+    only_one.arrange("address", "opened")
+    done = only_one.run("--yes", *words)
+    assert done.returncode == 0, done.stderr
+    assert len(only_one.started_with("connect")) == 1
+    assert only_one.told().report["faults"] == []
+
+
+def test_a_script_does_not_connect_another_account_by_itself(only_one: Agency):
+    before = only_one.config.read_bytes()
+    done = only_one.run("--yes", "--client", "cursor", "--name", "beta")
+    assert done.returncode == 1
+    assert "Every Kartra connection is served by an entry of another name" in done.stderr
+    assert "without --yes" in done.stderr
+    assert only_one.started_with("connect") == []
+    assert only_one.config.read_bytes() == before
+
+
+def test_setup_of_another_name_offers_only_what_no_entry_serves(one: Agency):
+    child = one.spawn("--client", "cursor", "--name", "second", "--no-browser")
+    child.expect("Acme Courses is served by the entry acme")
+    child.expect("Which Kartra account shall be served")
+    child.expect("Number or word: ")
+    assert "con_acme" not in child.before
+    assert "another Kartra account" in child.before
+    child.sendline("con_gamma")
+    assert answered(child) == ""
+    assert ended(child)[0] == 0
+    assert one.entry("second")["env"]["KARTRA_MCP_CONNECTION"] == "con_gamma"
+
+
+def test_a_script_gets_the_only_one_that_no_entry_serves(one: Agency):
+    one.serve(CURSOR, "beta", "con_beta")
+    done = one.run("--yes", "--client", "cursor", "--name", "third")
+    assert done.returncode == 0, done.stderr
+    assert one.entry("third")["env"]["KARTRA_MCP_CONNECTION"] == "con_gamma"

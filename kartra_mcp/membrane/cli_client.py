@@ -99,10 +99,15 @@ class CliClient:
         return parse_connection(await self._run_json(verb, CallOptions(deadline)))
 
     async def connect(
-        self, deadline: Deadline, *, connection: str = "", connector: str = ""
+        self, deadline: Deadline, *, connection: str = "", connector: str = "", another: str = ""
     ) -> Connection:
+        """Reconnect a connection, or start a new one; see `MembraneClient`.
+
+        `another` is the name of a connection besides those that the connector has already.
+        """
         what = f"--connectionId={connection}" if connection else f"--connectorId={connector}"
-        words = ["connect", what, "--non-interactive", "--json"]
+        more = [f"--name={another}", "--allowMultipleConnections"] if another else []
+        words = ["connect", what, *more, "--non-interactive", "--json"]
         done = await self._run(words, CallOptions(deadline, write=True, shielded=True))
         try:
             value = cli_output.parse_output(done.exit_code, done.stdout, done.stderr)

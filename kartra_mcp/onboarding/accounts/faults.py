@@ -41,6 +41,7 @@ def find_faults(
         *_two_ledgers(accounts, known),
         *_shared_folders(accounts, known),
         *_served_twice(accounts),
+        *_same_names(accounts),
         *_damaged_ledgers(accounts),
         *_not_ready(accounts),
     ]
@@ -139,6 +140,24 @@ def _served_twice(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]:
                 f"{names} in {title} serve the same account, {_title(one)}.",
                 f"{other}Else `kartra-mcp uninstall {client} --name {last.name}`.",
             )
+
+
+def _same_names(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]:
+    """Find accounts that a preview cannot tell apart: it names the connection."""
+    labels: dict[str, dict[str, LocalAccount]] = {}
+    for one in _started(accounts):
+        if one.connection and one.connection.name:
+            label = one.connection.name.strip().casefold()
+            labels.setdefault(label, {}).setdefault(one.identity, one)
+    for found in (list(alike.values()) for alike in labels.values() if len(alike) > 1):
+        last = found[-1]
+        yield AccountFault(
+            "same name",
+            f"{' and '.join(one.names[0] for one in found)} have connections of the same name, "
+            f"“{display_value(last.connection and last.connection.name, 60)}”. Previews name the "
+            "connection, so that they do not show which account is meant.",
+            "Give each its own name in Membrane's console, then restart the clients.",
+        )
 
 
 def _damaged_ledgers(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]:

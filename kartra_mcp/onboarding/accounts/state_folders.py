@@ -16,6 +16,7 @@ from kartra_mcp.core.state_location import NO_FOLDER
 from kartra_mcp.onboarding.accounts.entries import (
     ClientEntry,
     list_client_entries,
+    names_of,
     without_own_settings,
 )
 from kartra_mcp.onboarding.accounts.stored_state import StoredState, read_stored_state
@@ -140,6 +141,20 @@ def find_folder(
     ids = known.ids_of(connection.id) | {connection.key} - {""}
     others = tuple(one for one in own if one.settings.connection and not known.serves(one, ids))
     return choose_folder(name, own, connection.id, known), others
+
+
+def list_served_by_others(
+    name: str, connections: Iterable[Connection], shell: Settings
+) -> dict[str, tuple[str, ...]]:
+    """Return the ids of the connections that entries of other names serve, with those names."""
+    known = read_known_folders(shell)
+    others = [one for one in known.entries if one.name != name]
+    found: dict[str, tuple[str, ...]] = {}
+    for one in connections:
+        ids = frozenset({one.id, one.key, one.name} - {""})
+        names = names_of([entry for entry in others if known.serves(entry, ids)])
+        found |= {one.id: names} if names else {}
+    return found
 
 
 def own_folder(name: str, known: KnownFolders) -> Path:

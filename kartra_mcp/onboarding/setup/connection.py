@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -13,12 +13,14 @@ from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import connect_lock
 from kartra_mcp.account.connect_steps import TRANSITIONAL_STATES, is_final, next_step
 from kartra_mcp.account.selection import is_kartra, select_connection
+from kartra_mcp.client_config.entry import REAL
 from kartra_mcp.core.deadline import Deadline
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.state_dir import StateDir
 from kartra_mcp.membrane.cli_client import CliClient
+from kartra_mcp.onboarding.accounts.state_folders import list_served_by_others
 from kartra_mcp.onboarding.setup import subprocesses
 from kartra_mcp.onboarding.setup.login import is_headless
 from kartra_mcp.onboarding.setup.prompts import RERUN_HINT
@@ -41,6 +43,9 @@ IN_WORDS = {
     "DEFUNCT": "Kartra refuses its credentials",
     "DISCONNECTING": "it is being disconnected",
 }
+NEW = "new"
+"""Word by which the user chooses to connect another account."""
+
 PREPARES = "Membrane is preparing the connection …"
 Progress = Callable[[str], None]
 Until = Callable[[Connection], bool]
@@ -52,8 +57,9 @@ def connect(setup: SetupContext) -> None:
     Raises:
         KartraMCPError: there is none, or it is not READY.
     """
-    found = _choose_connection(setup)
-    chosen = _begin_connection(setup) if found is None else _repair_connection(setup, found)
+    known = _list_connections(setup)
+    found = _choose_connection(setup, known)
+    chosen = _begin_connection(setup, known) if found is None else _repair_connection(setup, found)
     setup.story.connection = chosen
     setup.story.env["KARTRA_MCP_CONNECTION"] = chosen.id
     setup.record_done(f"The Kartra connection “{_connection_name(chosen)}” is READY.")
@@ -66,13 +72,12 @@ def _list_connections(setup: SetupContext) -> tuple[Connection, ...]:
         )
 
 
-def _choose_connection(setup: SetupContext) -> Connection | None:
-    """Return the named connection, the only one, or the user's choice; None if there is none.
+def _choose_connection(setup: SetupContext, known: tuple[Connection, ...]) -> Connection | None:
+    """Return the named connection, the only one, or the user's choice; None to begin one.
 
     A connection that an entry names may be gone, and is then chosen again. One that a flag names
     must exist.
     """
-    known = _list_connections(setup)
     wanted = setup.settings.connection
     if "CONNECTION" in setup.given.explicit:
         return select_connection(known, wanted, None)
@@ -84,9 +89,40 @@ def _choose_connection(setup: SetupContext) -> Connection | None:
         setup.person.print(
             f"The connection {display_value(wanted)}, which was served before, is gone."
         )
+    name = setup.given.name or REAL
+    served = {} if setup.entries else list_served_by_others(name, ours, setup.settings)
+    if served:
+        return _choose_further_connection(setup, ours, served)
     if len(ours) == 1 and not wanted:
         return ours[0]
     return _pick_connection(setup, ours) if ours else None
+
+
+def _choose_further_connection(
+    setup: SetupContext, ours: Sequence[Connection], served: Mapping[str, Sequence[str]]
+) -> Connection | None:
+    """Return a connection that no other entry serves; None if the user wants to begin one.
+
+    Raises:
+        RefusedError: a script has to name it.
+    """
+    for one in ours:
+        if one.id in served:
+            names = ", ".join(served[one.id])
+            setup.person.print(f"{_connection_name(one)} is served by the entry {names}.")
+    free = [one for one in ours if one.id not in served]
+    if setup.person.yes and len(free) == 1:
+        return free[0]
+    if free:
+        return _pick_connection(setup, free, new=True)
+    if setup.person.yes or not setup.person.confirm("Connect another Kartra account now?"):
+        raise RefusedError(
+            "no_connection",
+            "Every Kartra connection is served by an entry of another name. Nothing was done.",
+            f"Run `kartra-mcp setup --name {setup.given.name or REAL}` without --yes to connect "
+            "another Kartra account, or name a connection with `--connection ID`.",
+        )
+    return None
 
 
 def _filter_usable(known: Iterable[Connection]) -> list[Connection]:
@@ -106,8 +142,12 @@ def _list_pending(setup: SetupContext) -> list[Connection]:
     return [found] if found else []
 
 
-def _pick_connection(setup: SetupContext, ours: Sequence[Connection]) -> Connection:
+def _pick_connection(
+    setup: SetupContext, ours: Sequence[Connection], *, new: bool = False
+) -> Connection | None:
+    """Return the user's choice; with `new`, None stands for an account that is connected now."""
     options = [(one.id, _describe_connection(one)) for one in ours]
+    options += [(NEW, "another Kartra account, connected now")] if new else []
     question = "Which Kartra account shall be served?"
     listed = ", ".join(f"{display_value(one.id)} ({_connection_name(one)})" for one in ours)
     try:
@@ -115,7 +155,7 @@ def _pick_connection(setup: SetupContext, ours: Sequence[Connection]) -> Connect
     except RefusedError as unanswered:
         unanswered.message += f" Connections: {listed}."
         raise
-    return next(one for one in ours if one.id == identity)
+    return next((one for one in ours if one.id == identity), None)
 
 
 def _describe_connection(one: Connection) -> str:
@@ -129,8 +169,10 @@ def _connection_name(one: Connection) -> str:
     return display_value(one.name or one.key or one.id, 60)
 
 
-def _begin_connection(setup: SetupContext) -> Connection:
-    """Begin a connection with Kartra's connector."""
+def _begin_connection(setup: SetupContext, known: Iterable[Connection]) -> Connection:
+    """Begin a connection with Kartra's connector, besides those that are known."""
+    before = frozenset(one.id for one in _filter_usable(known))
+    another = setup.given.name or REAL if before else ""
     with setup.person.show_progress("Looking for Kartra's connector …"):
         connector = subprocesses.run_client(
             setup, lambda membrane: membrane.find_connector(Deadline.after(ANSWER))
@@ -142,33 +184,55 @@ def _begin_connection(setup: SetupContext) -> Connection:
             "Look for Kartra in Membrane's console, or contact Membrane's support. "
             f"{RERUN_HINT} when the connector is available.",
         )
-    if not setup.person.confirm("Membrane has no Kartra connection yet. Connect Kartra now?"):
+    question = "Membrane has no Kartra connection yet. Connect Kartra now?"
+    if not another and not setup.person.confirm(question):
         raise selection.no_connection_error(connector)
     with setup.person.show_progress(PREPARES):
         there, begun = subprocesses.run_client(
             setup,
-            partial(_find_or_begin, settings=setup.settings, connector=connector),
+            partial(
+                _find_or_begin,
+                settings=setup.settings,
+                connector=connector,
+                before=before,
+                another=another,
+            ),
         )
     if begun is None:
         setup.person.print("A Kartra connection exists by now; no other was created.")
-        return _repair_connection(
-            setup, there[0] if len(there) == 1 else _pick_connection(setup, there)
-        )
+        chosen = there[0] if len(there) == 1 else _pick_connection(setup, there)
+        return _repair_connection(setup, chosen or there[0])
     _open(setup, begun.action_url)
-    return _wait_until_ready(setup, begun if begun.id else _find_appeared(setup))
+    return _wait_until_ready(setup, begun if begun.id else _find_appeared(setup, before))
 
 
 async def _find_or_begin(
-    membrane: CliClient, *, settings: Settings, connector: str
+    membrane: CliClient,
+    *,
+    settings: Settings,
+    connector: str,
+    before: frozenset[str],
+    another: str,
 ) -> tuple[list[Connection], Connection | None]:
-    """Return connections that exist by now; begin a new one only if there is none."""
+    """Return connections that exist by now; begin a new one only if there is none.
+
+    Args:
+        membrane: the program.
+        settings: of the entry.
+        connector: id of Kartra's connector.
+        before: ids of the connections that existed when the user chose to begin another.
+        another: its name; "" for the first connection.
+    """
     account = _make_account(membrane, settings)
     async with connect_lock(settings.state_dir, Deadline.after(ANSWER)):
-        there = _filter_usable(await membrane.list_connections(Deadline.after(ANSWER)))
-        before = None if there else await account.pending_connection(Deadline.after(ANSWER))
-        if there or before:
-            return [before] if before else there, None
-        begun = await membrane.connect(Deadline.after(ANSWER), connector=connector)
+        listed = _filter_usable(await membrane.list_connections(Deadline.after(ANSWER)))
+        there = [one for one in listed if one.id not in before]
+        begun = None if there else await account.pending_connection(Deadline.after(ANSWER))
+        if begun and begun.id not in before:
+            return [begun], None
+        if there:
+            return there, None
+        begun = await membrane.connect(Deadline.after(ANSWER), connector=connector, another=another)
         if begun.id:
             account.remember_pending(begun)
         return [], begun
@@ -228,9 +292,9 @@ def _open(setup: SetupContext, address: str) -> None:
         setup.person.print("" if opened else "No browser could be opened. Open it yourself.")
 
 
-def _find_appeared(setup: SetupContext) -> Connection:
+def _find_appeared(setup: SetupContext, before: frozenset[str]) -> Connection:
     """Find the connection that `connect` began without returning its id."""
-    new = _filter_usable(_list_connections(setup))
+    new = [one for one in _filter_usable(_list_connections(setup)) if one.id not in before]
     if len(new) != 1:
         raise RefusedError(
             "connection_not_ready",
