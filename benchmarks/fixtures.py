@@ -25,7 +25,7 @@ from kartra_mcp.ledger.sqlite.store import SQLiteStore, open_ledger
 from kartra_mcp.ledger.transaction import Transaction
 
 PIN = "correct horse"
-CLIENT, ACTOR = "Claude Desktop 1.2", "ada"
+CLIENT, ACTOR = "Example Client 1.2", "ada"
 DAYS = 90.0
 DAY = 86_400.0
 MOST_AT_ONCE = 10_000

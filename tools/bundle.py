@@ -96,28 +96,32 @@ class Form:
     """Commands that bring the stand-in for Membrane's program into its state; none: no program."""
 
 
-def main(package: str, uv: str) -> int:
-    """Build twice, compare, check. `package` is the packer's name and version for npx."""
+def main(package: str, uv: str, quick: str = "") -> int:
+    """Build twice, compare, check. `package` is the packer's name and version for npx.
+
+    `--quick` builds once and starts once, for a user who wants the bundle and not its checks.
+    """
     try:
         packer = found_packer(package)
         program = Path(uv).absolute()
-        build_twice(packer, program)
+        build(packer, program, twice=not quick)
         with tempfile.TemporaryDirectory(prefix="kartra-mcp-bundle-") as folder:
-            check(packer, program, Path(folder))
+            check(packer, program, Path(folder), 1 if quick else None)
     except (Off, OSError, TimeoutError) as problem:
         print(f"bundle: {problem}", file=sys.stderr)
         return 1
-    print(f"bundle: all checks passed ({package}).")
+    print("bundle: it starts." if quick else f"bundle: all checks passed ({package}).")
     return 0
 
 
-def build_twice(packer: Packer, uv: Path) -> None:
+def build(packer: Packer, uv: Path, *, twice: bool) -> None:
     """Build the bundle, and a second one that must be equal."""
     first = built(packer, uv, BUNDLE)
-    if built(packer, uv, BUILD / "again.mcpb") != first:
+    if twice and built(packer, uv, BUILD / "again.mcpb") != first:
         raise Off("two builds differ; did a file change meanwhile? If not, build/ holds the second")
     size = BUNDLE.stat().st_size // 1024
-    print(f"bundle: {BUNDLE.relative_to(ROOT)}, {size} KiB, sha256 {first}, the same twice")
+    same = ", the same twice" if twice else ""
+    print(f"bundle: {BUNDLE.relative_to(ROOT)}, {size} KiB, sha256 {first}{same}", flush=True)
 
 
 def found_packer(package: str) -> Packer:
@@ -194,15 +198,15 @@ def look_at(folder: Path) -> None:
             raise Off(f"{name} contains a path of this machine: {ROOT}")
 
 
-def check(packer: Packer, uv: Path, folder: Path) -> None:
-    """Unpack it elsewhere, and use it with each variant of the form."""
+def check(packer: Packer, uv: Path, folder: Path, most: int | None) -> None:
+    """Unpack it elsewhere, and use it with the first `most` variants of the form; None: all."""
     place = folder / "Claude Extensions" / "kartra-mcp"
     packer.run("unpack", BUNDLE, place)
     home = folder / "home"
     home.mkdir()
     manifest = json.loads((place / "manifest.json").read_text("utf-8"))
     try:
-        for form in forms(manifest):
+        for form in forms(manifest)[:most]:
             print(f"bundle: {tried(packer.resolved(asked(manifest, form, place)), uv, home, form)}")
     finally:
         end_page(place, home)
