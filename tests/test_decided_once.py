@@ -99,7 +99,7 @@ def _imports_operations(node: ast.ImportFrom | ast.Import) -> bool:
 
 
 def test_no_call_exists_without_its_operation_and_decision():
-    decided = [field for field in fields(Call) if field.name in {"operation", "decision"}]
+    decided = [field for field in fields(Call) if field.name in {"deferred", "decision"}]
     parts = [*decided, *fields(Operation), *fields(Decision)]
     assert len(decided) == 2
     assert all(f.default is MISSING and f.default_factory is MISSING for f in parts)

@@ -18,6 +18,7 @@ from kartra_mcp.catalogue.catalogue import ActionTool
 from kartra_mcp.catalogue.command_checks import value_error
 from kartra_mcp.consent.facts import Read
 from kartra_mcp.consent.lead_edit import names_no_field
+from kartra_mcp.core.deferred import Deferred
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.json_types import as_list, is_object
 from kartra_mcp.core.models import Action, Call, Command, Connection, Gate, RawRequest
@@ -222,7 +223,7 @@ def _resolve(call: Call, known: Mapping[str, CustomField]) -> tuple[Call, list[F
         found = replace(call, arguments=given, commands=commands)
     else:
         found = _resolve_raw(call, call.request, resolver)
-    return replace(found, operation=derive_operation(found)), resolver.faults
+    return replace(found, deferred=Deferred(lambda: derive_operation(found))), resolver.faults
 
 
 def _resolve_raw(call: Call, request: RawRequest, resolver: FieldResolver) -> Call:

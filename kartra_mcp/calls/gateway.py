@@ -115,7 +115,7 @@ class Gateway:
             connection = await self._pick_connection(call, deadline)
             call = current()
             self.authorize(call, granted=granted)
-            if call.writes or call.decision.gate in (Gate.PREVIEW, Gate.HUMAN):
+            if call.is_guarded:
                 return await self._write(call, connection, deadline, client, grant)
             return CallResult(await self._call_with_retry(call, connection, deadline))
         except KartraMCPError as problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kartra_mcp.core.deferred import Deferred
 from kartra_mcp.core.models import Call, Gate, Risk, ValidatedCall, Verdict
 from kartra_mcp.kartra.operations import derive_operation
 from kartra_mcp.policy.gates import Policy, evaluate_call, strictest
@@ -25,7 +26,7 @@ def raise_gate(call: Call, gate: Gate) -> Call:
 
 def decide_call(call: ValidatedCall, rules: Policy) -> Call:
     """Return the call with its operation and the decision of these rules."""
-    return Call(
+    decided = Call(
         tool=call.tool,
         title=call.title,
         request=call.request,
@@ -34,6 +35,9 @@ def decide_call(call: ValidatedCall, rules: Policy) -> Call:
         commands=call.commands,
         arguments=call.arguments,
         consent=call.consent,
-        operation=derive_operation(call, classify_command),
+        deferred=Deferred(lambda: derive_operation(call, classify_command)),
         decision=evaluate_call(call, rules),
     )
+    if decided.is_guarded:  # now, in the thread that large arguments are read in
+        decided.deferred.compute()
+    return decided

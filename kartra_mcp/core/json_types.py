@@ -42,12 +42,14 @@ def is_large(value: Any) -> bool:
     while waiting:
         part = waiting.pop()
         parts += 1
-        if isinstance(part, str):
+        # Of a hundred parts most are scalars: the kinds of a parsed value are exact, and cheap.
+        kind = type(part)
+        if kind is str:
             characters += len(part)
-        elif is_object(part) or is_array(part):
+        elif kind is dict or kind is list:
             if len(part) > _MANY_PARTS:
                 return True
-            waiting += part.values() if is_object(part) else part
+            waiting += part.values() if kind is dict else part
         if parts > _MANY_PARTS or characters > _LONG_TEXT:
             return True
     return False

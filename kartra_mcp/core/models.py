@@ -8,6 +8,8 @@ from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, Literal
 
+from kartra_mcp.core.deferred import Deferred
+
 
 class Risk(IntEnum):
     """Worst effect of a call. Ordered: `max` of two risks is the higher one."""
@@ -253,11 +255,21 @@ class ValidatedCall:
 class Call(ValidatedCall):
     """One tool call with its operation and the policy's decision.
 
-    Both are computed once, in `catalogue/decided_calls.py`, and only read from here.
+    Both are decided once, in `catalogue/decided_calls.py`, and only read from here. The operation
+    is derived on first use: a read that runs at once has no use for it.
     """
 
-    operation: Operation
+    deferred: Deferred[Operation] = field(repr=False, compare=False)
     decision: Decision
+
+    @property
+    def operation(self) -> Operation:
+        return self.deferred.value
+
+    @property
+    def is_guarded(self) -> bool:
+        """Return whether it is recorded, or asked for with a preview: every write, some reads."""
+        return self.writes or self.decision.gate in (Gate.PREVIEW, Gate.HUMAN)
 
 
 Fence = Literal["short_token", "fixed_token"]
