@@ -34,7 +34,7 @@ def extract_empty_fields(result: Any) -> tuple[Any, EmptyFields]:
     _collect_objects(result, "", objects)
     names = {location: _always_empty(found) for location, found in objects.items()}
     listed = {location: empty for location, empty in names.items() if len(empty) >= MIN_FIELDS}
-    return (_without(result, "", listed) if listed else result), listed
+    return (_without(result, "", listed, _ways_to(listed)) if listed else result), listed
 
 
 def is_empty(value: Any) -> bool:
@@ -65,18 +65,26 @@ def _collect_objects(value: Any, location: str, objects: dict[str, list[dict[str
             _collect_objects(inner, place, objects)
 
 
-def _without(value: Any, location: str, listed: EmptyFields) -> Any:
+def _ways_to(listed: EmptyFields) -> frozenset[str]:
+    """Return the locations on the way to one with empty fields: all others stay as they are."""
+    parts = (location.split("/") for location in listed)
+    return frozenset("/".join(part[:end]) for part in parts for end in range(1, len(part) + 1))
+
+
+def _without(value: Any, location: str, listed: EmptyFields, ways: frozenset[str]) -> Any:
+    if location not in ways:
+        return value
     if is_object(value):
         dropped = listed.get(location, ())
         return {
-            name: _without(inner, _join(location, name), listed)
+            name: _without(inner, _join(location, name), listed, ways)
             if isinstance(inner, _CONTAINERS)
             else inner
             for name, inner in value.items()
             if name not in dropped
         }
     if is_array(value):
-        return [_without(inner, f"{location}/*", listed) for inner in value]
+        return [_without(inner, f"{location}/*", listed, ways) for inner in value]
     return value
 
 
