@@ -55,6 +55,8 @@ def main() -> None:
     uvicorn.run(
         app,
         port=int(sys.argv[1]),
+        loop="asyncio",
+        http="h11",
         log_level="critical",
         access_log=False,
         server_header=False,

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import anyio
@@ -194,7 +195,7 @@ def run_replica(replica: Replica, listening: socket.socket, on_ready: Callable[[
             await replica.serve(listening, over, on_ready)
             tasks.cancel_scope.cancel()
 
-    anyio.run(main)
+    anyio.run(main, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
 def listen(host: str, port: int) -> socket.socket:
