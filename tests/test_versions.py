@@ -37,7 +37,7 @@ def test_package_bundle_and_registry_have_one_name() -> None:
     assert loaded("server.json")["name"].partition("/")[2] == name
 
 
-@pytest.mark.parametrize("tool", ["INSPECTOR", "MCPB", "PACKAGING"])
+@pytest.mark.parametrize("tool", ["INSPECTOR", "MCPB", "UV", "PACKAGING"])
 def test_the_tools_that_make_fetches_are_pinned(tool: str) -> None:
     (line,) = re.findall(rf"^{tool} *= (.+)$", read("Makefile"), re.MULTILINE)
     assert all(re.fullmatch(r"[@\w/-]+(?:@|==)\d+\.\d+\.\d+", word) for word in line.split()), line
