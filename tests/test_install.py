@@ -241,6 +241,13 @@ def test_a_file_that_cannot_be_edited_is_refused_and_left(home: Home, case: str)
     assert home.all() == {FILES[client]: text.encode()}
 
 
+def test_a_repeated_anchor_prints_nothing_of_the_file(home: Home):
+    home.file("goose", "a: &x 1\nb: &x 2\nc: *x\n")
+    ended = home.run("install", "goose")
+    assert ended.returncode == 0
+    assert "nchor" not in ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize("data", [b"\xff\xfe{\x00}\x00", b'{"a": "\xe4"}'], ids=["utf-16", "latin"])
 def test_a_file_in_another_encoding_is_refused(home: Home, data: bytes):
     home.file("cursor").write_bytes(data)

@@ -117,6 +117,7 @@ FAULTS = {
     "placeholder": (changed("workspace_key: w", "workspace_key: ${KEY}"), 9, "Write the value"),
     "placeholder inside": (changed("db.example", "${DB}.example"), 2, "Write the value"),
     "alias": (changed('"7"', "*x"), 11, ""),
+    "anchor": (changed('"7"', "&x 7"), 11, "Write the value out"),
     "tag": (changed('"7"', "!!python/name:os.system x"), 11, "Write a plain value"),
     "tag of a list": (MINIMAL + "anchor: !env {url: https://t.example}\n", 13, "plain value"),
     "not YAML": (changed("roles: {support: operator}", "roles: {support: operator"), 6, ""),
@@ -191,6 +192,14 @@ def test_a_fault_is_named_with_its_line_and_a_mend(name: str):
 )
 def test_approvals_that_would_ask_fewer_for_more_are_refused(bands: str):
     assert faults_of(MINIMAL + f"    approvals: {bands}\n")
+
+
+def test_line_breaks_in_a_key_do_not_break_the_line_of_its_fault():
+    text = changed("support: operator", "supp\n\n\n\n ort")
+    with pytest.raises(TeamFileError) as refused:
+        parse_team_file(text, "team.yaml")
+    assert "supp" in refused.value.message
+    assert refused.value.message.isprintable()
 
 
 def test_all_faults_are_named_at_once():

@@ -33,10 +33,10 @@ from kartra_mcp.team.loading import load_team
 TITLE = "The service of a team"
 ABOUT = (
     "`kartra-mcp serve --http` with real tokens, PostgreSQL and the sandbox's API, all on this "
-    "machine, compared with an empty server of the SDK over HTTP, both stateless. That runs on what "
-    "the SDK installs, asyncio and h11. A read's own "
-    "cost is its time without that of the same request to the API by hand. The SDK's server is "
-    "measured with the same request and answer, too: a larger answer costs it more."
+    "machine, compared with an empty server of the SDK over HTTP, both stateless. The latter runs "
+    "on what the SDK installs, asyncio and h11. A read's own cost is its time without that of the "
+    "same request to the API by hand. The SDK's server is measured with the same request and "
+    "answer, too: a larger answer costs it more."
 )
 ACCOUNT, LOGIN = "main", "bea"
 CLIENTS, SECONDS = (1, 8, 64), 4.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -145,8 +146,10 @@ def _compose_root(text: str) -> Any:
 
 def _read(text: str, how: str) -> Any:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 
+    # A client may repeat an anchor, and ruamel would print a part of its file.
+    warnings.simplefilter("ignore", ReusedAnchorWarning)
     try:
         deque(limit_depth(YAML(typ="safe", pure=True).parse(text)), maxlen=0)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         return getattr(YAML(typ="safe", pure=True), how)(text)

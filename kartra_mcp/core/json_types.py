@@ -38,12 +38,13 @@ def as_list(value: Any) -> list[Any]:
 
 def is_large(value: Any) -> bool:
     """Return whether a value has many parts or long texts, without walking it to its end."""
-    parts, characters, waiting = 0, 0, [value]
+    parts, characters = 0, 0
+    waiting: list[Any] = [value]
     while waiting:
         part = waiting.pop()
         parts += 1
         # Of a hundred parts most are scalars: the kinds of a parsed value are exact, and cheap.
-        kind = type(part)
+        kind: type[object] = type(part)
         if kind is str:
             characters += len(part)
         elif kind is dict or kind is list:

@@ -10,6 +10,8 @@ from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
 
 MAX_SHOWN_FAULTS = 20
+MAX_KEY = 160
+"""Characters of a path of keys: the file names some of them, so that it is untrusted."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,7 +24,7 @@ class Fault:
     mend: str
 
     def __str__(self) -> str:
-        where = f"{self.key}: " if self.key else ""
+        where = f"{display_value(self.key, MAX_KEY)}: " if self.key else ""
         return f"line {self.line}: {where}{self.problem}. {self.mend}"
 
 

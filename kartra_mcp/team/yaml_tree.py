@@ -73,16 +73,20 @@ def parse_yaml(text: str, file: str) -> tuple[Node, FaultList]:
 
 
 def _compose(text: str, file: str) -> Any:
-    """Return ruamel's node tree. Aliases are refused first, as they could multiply it."""
+    """Return ruamel's node tree. Aliases are refused first, as they could multiply it.
+
+    So are their anchors: ruamel prints a warning with a part of the file for each repeated one.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
     from ruamel.yaml.events import AliasEvent
 
     try:
         for event in limit_depth(YAML(typ="safe", pure=True).parse(text)):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-            if isinstance(event, AliasEvent):
+            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
                 line = _line_of(event.start_mark)  # pyright: ignore[reportUnknownMemberType]
-                raise TeamFileError(file, [Fault(line, "", "an alias", "Write the value out")])
+                word = "an alias" if isinstance(event, AliasEvent) else "an anchor"
+                raise TeamFileError(file, [Fault(line, "", word, "Write the value out")])
         return YAML(typ="safe", pure=True).compose(text)  # pyright: ignore[reportUnknownMemberType]
     except (YAMLError, ValueError, RecursionError) as problem:
         mark: Any = getattr(problem, "problem_mark", None)

@@ -105,6 +105,7 @@ def check_rest(raw: bytes) -> None:
     try:
         value = http_messages.parse_response(status, kept)
     except KartraMCPError as problem:
+        assert not any(SECRET in text for text in _strings(problem.as_dict()))
         _judge_error(problem)
         _judge_proof(status, problem)
     else:
@@ -130,7 +131,6 @@ def _judge_error(problem: KartraMCPError) -> None:
     assert problem.code in ERROR_CODES
     assert problem.message
     assert problem.remedy
-    assert not any(SECRET in text for text in _strings(problem.as_dict()))
     assert len(json.dumps(problem.as_dict(), allow_nan=False)) <= MAX_ERROR_CHARS
 
 
