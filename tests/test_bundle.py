@@ -120,6 +120,7 @@ def test_what_a_newcomer_decides_comes_first_in_the_form(manifest: dict[str, Any
     for name in ("sandbox", "gate_irreversible"):
         assert f"**{titles[name]}**" in readme
     assert "PIN" in manifest["user_config"]["gate_irreversible"]["description"]
+    assert f"Settings → Extensions → {manifest['display_name']}," in readme
 
 
 def test_the_description_names_the_commands_of_the_quick_start(manifest: dict[str, Any]) -> None:

@@ -50,9 +50,23 @@ def test_the_moving_picture_is_small_and_does_not_move_where_that_is_unwanted() 
     assert still in README
 
 
-@pytest.mark.parametrize("file", sorted(PICTURES.iterdir()), ids=lambda file: file.name)
-def test_every_picture_is_shown(file: Path) -> None:
-    assert f"docs/pictures/{file.name}" in README
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHOWN = {
+    page.parent.joinpath(name).resolve()
+    for page in PAGES
+    for name in re.findall(
+        r'(?:!\[[^\]]*\]\(|src="|srcset=")([\w/.-]+\.(?:png|svg|webp))', page.read_text("utf-8")
+    )
+}
+
+
+def test_every_picture_that_a_page_shows_exists() -> None:
+    assert [file for file in SHOWN if not file.is_file()] == []
+
+
+@pytest.mark.parametrize("folder", ["pictures", "screenshots"])
+def test_every_picture_is_shown_somewhere(folder: str) -> None:
+    assert set((ROOT / "docs" / folder).iterdir()) <= SHOWN
 
 
 def test_every_picture_of_the_readme_has_an_alternative_text() -> None:
