@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeGuard, cast
 
 MAX_SAFE_INTEGER: Final = 2**53
 """JavaScript rounds larger whole numbers to a neighbor: another id."""
@@ -44,7 +44,7 @@ def is_large(value: Any) -> bool:
         part = waiting.pop()
         parts += 1
         # Of a hundred parts most are scalars: the kinds of a parsed value are exact, and cheap.
-        kind: type[object] = type(part)
+        kind = cast("type[object]", type(part))
         if kind is str:
             characters += len(part)
         elif kind is dict or kind is list:

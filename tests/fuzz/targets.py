@@ -105,12 +105,16 @@ def check_rest(raw: bytes) -> None:
     try:
         value = http_messages.parse_response(status, kept)
     except KartraMCPError as problem:
-        assert not any(SECRET in text for text in _strings(problem.as_dict()))
+        _judge_secrecy(problem.as_dict())
         _judge_error(problem)
         _judge_proof(status, problem)
     else:
-        assert all(SECRET not in text for text in _strings(value))
+        _judge_secrecy(value)
         _judge_value(value)
+
+
+def _judge_secrecy(shown: Any) -> None:
+    assert not any(SECRET in text for text in _strings(shown))
 
 
 def _judge_proof(status: int, problem: KartraMCPError) -> None:
