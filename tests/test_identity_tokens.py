@@ -9,7 +9,7 @@ import pytest
 from bad_tokens import BAD, Made, claims, forged_claims, header, timed, token
 from team_identity import MAIN, PUBLIC, SHOP, Service
 
-from kartra_mcp.core.principal import SCOPES
+from kartra_mcp.core.principal import SCOPES, make_token_key
 from kartra_mcp.identity.refusals import NotAMember, TokenFault, TokenRefused
 from kartra_mcp.identity.verifier import accepted_audiences
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
@@ -83,6 +83,23 @@ async def test_a_good_token_has_its_principal(
     assert (found.client_id, found.roles, found.is_user) == ("kartra-cli", {"operator"}, True)
     assert found.scopes == set(SCOPES)
     assert found.claims == {"support"}
+
+
+@pytest.mark.parametrize(
+    ("other", "known_by"),
+    [
+        ({"jti": "one"}, "one"),
+        ({"jti": "one", "uti": "two"}, "one"),
+        ({"jti": None, "uti": "two"}, "two"),
+        ({"jti": 7}, ""),
+        ({"jti": ""}, ""),
+    ],
+)
+async def test_a_token_is_known_by_its_id(
+    identity: IdentityProvider, service: Service, other: dict[str, Any], known_by: str
+):
+    found = await service.verifier.verify(claims(**other)(identity), "main")
+    assert found.token_key == (make_token_key(identity.issuer, known_by) if known_by else "")
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     ),
     "forbidden_role": ErrorCode(
         "The role does not permit it",
-        "The roles of the user, or the scopes of the token, do not permit this call. Ask an admin "
-        "for the role.",
+        "The roles of the user, or the scopes of the token, do not permit this call, or an admin "
+        "revoked the access. Ask an admin.",
         403,
     ),
     "forbidden_request": ErrorCode(

@@ -33,6 +33,7 @@ class Principal:
         scopes: ceiling of the token. A login on the page has none, and no ceiling.
         is_user: a user, not an agent of its own (client credentials).
         claims: values of the roles claim, for the members of an account.
+        token_key: key of the access token of the call; "" on the page, and for one without an id.
     """
 
     issuer: str
@@ -43,6 +44,7 @@ class Principal:
     scopes: frozenset[str] = frozenset(SCOPES)
     is_user: bool = True
     claims: frozenset[str] = field(default_factory=frozenset[str])
+    token_key: str = ""
 
     @property
     def key(self) -> str:
@@ -54,6 +56,11 @@ class Principal:
 def make_principal_key(issuer: str, subject: str) -> str:
     covered = f"{len(issuer)}:{issuer}{subject}"  # no pair of texts can be split in two ways
     return hashlib.sha256(covered.encode()).hexdigest()[:32]
+
+
+def make_token_key(issuer: str, token_id: str) -> str:
+    """Return the key of one token; it is never that of a principal."""
+    return f"jti_{make_principal_key(issuer, token_id)}"
 
 
 _CALLER: ContextVar[str] = ContextVar("caller_key", default="")

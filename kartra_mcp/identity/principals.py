@@ -8,7 +8,7 @@ from typing import Any
 
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.json_types import as_dict, is_array
-from kartra_mcp.core.principal import SCOPES, Principal, make_principal_key
+from kartra_mcp.core.principal import SCOPES, Principal, make_principal_key, make_token_key
 from kartra_mcp.identity.refusals import TokenFault, TokenRefused
 from kartra_mcp.identity.token_rules import MAX_ID_CHARS, check_subject
 from kartra_mcp.team.config import Issuer, TeamAccount
@@ -17,6 +17,8 @@ MAX_NAME_CHARS = 80
 MAX_ROLE_VALUES = 1_000
 _CLIENT_CLAIMS = ("client_id", "azp", "cid", "appid")
 """Claims of the OAuth client: RFC 9068, OpenID Connect, Okta, Entra ID."""
+_TOKEN_CLAIMS = ("jti", "uti")
+"""Claims of the id of a token: RFC 7519, Entra ID."""
 
 
 def make_principal(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
@@ -35,6 +37,7 @@ def make_principal(claims: Mapping[str, Any], issuer: Issuer) -> Principal:
         scopes=_read_scopes(claims),
         is_user=is_user,
         claims=frozenset(_read_role_values(claims, issuer.roles_claim)),
+        token_key=_read_token_key(claims, issuer.issuer),
     )
 
 
@@ -84,6 +87,12 @@ def read_client_id(claims: Mapping[str, Any]) -> str:
         if isinstance(found, str) and found:
             return _clean(found, MAX_ID_CHARS)
     return ""
+
+
+def _read_token_key(claims: Mapping[str, Any], issuer: str) -> str:
+    found = (claims[name] for name in _TOKEN_CLAIMS if isinstance(claims.get(name), str))
+    token_id = next(found, "")
+    return make_token_key(issuer, token_id) if token_id else ""
 
 
 def _is_machine(claims: Mapping[str, Any], subject: str, client: str) -> bool:

@@ -8,7 +8,14 @@ from typing import Any
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
-from kartra_mcp.ledger import approval_rows, bulk_rows, confirmations, projection, rules
+from kartra_mcp.ledger import (
+    approval_rows,
+    bulk_rows,
+    confirmations,
+    projection,
+    revocations,
+    rules,
+)
 from kartra_mcp.ledger.bulk_records import identify_item, identify_run
 from kartra_mcp.ledger.database import NO_LIMIT
 from kartra_mcp.ledger.hash_chain import LedgerEntry
@@ -27,13 +34,20 @@ def admission_refusal(
     caller than a cap that would also have refused the call.
     """
     return (
-        _requester_refusal(intent, burns)
+        _access_refusal(transaction, intent)
+        or _requester_refusal(intent, burns)
         or _consent_refusal(transaction, intent, burns)
         or _block_refusal(transaction, intent)
         or _declined_run_refusal(transaction, intent)
         or _duplicate_or_capped(transaction, intent, limits)
         or _email_refusal(transaction, intent, limits)
     )
+
+
+def _access_refusal(transaction: Transaction, intent: Intent) -> RefusedError | None:
+    """Return the refusal of a requester of a team whose access was revoked, or None."""
+    asker = intent.requester
+    return None if asker is None else revocations.find_refusal(transaction, asker.keys)
 
 
 def _requester_refusal(intent: Intent, burns: Binding | None) -> RefusedError | None:
@@ -63,7 +77,11 @@ def preflight_refusal(
     transaction: Transaction, intent: Intent, limits: Limits
 ) -> RefusedError | None:
     """Return the refusal that no consent could lift, so that the user is not asked in vain."""
-    return _block_refusal(transaction, intent) or _duplicate_or_capped(transaction, intent, limits)
+    return (
+        _access_refusal(transaction, intent)
+        or _block_refusal(transaction, intent)
+        or _duplicate_or_capped(transaction, intent, limits)
+    )
 
 
 def repeat_refusal(transaction: Transaction, intent: Intent, limits: Limits) -> RefusedError | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger import bulk_rows, confirmations, projection, rules
+from kartra_mcp.ledger import bulk_rows, confirmations, projection, revocations, rules
 from kartra_mcp.ledger.admission import list_identity_keys
 from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.records import Intent
@@ -60,6 +60,8 @@ class AdmissionReads:
 
     def _list_own(self, since: float, list_names: _ListNames) -> list[Query]:
         intent, queries = self.intent, list[Query]()
+        if intent.requester is not None:
+            queries.append(revocations.of_keys_query(intent.requester.keys))
         if intent.confirmation_id is not None and not intent.bulk:
             queries.append(confirmations.issued_query(intent.confirmation_id))
         if not intent.bulk and intent.consent not in rules.BY_A_PERSON:

@@ -23,6 +23,7 @@ from kartra_mcp.ledger.confirmations import (
     describe_differences,
     serialize_binding,
 )
+from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.people import ApproverLogin, Requester, TeamRequest, Vote, parse_requester
 from kartra_mcp.ledger.records import Binding, Intent
@@ -211,6 +212,18 @@ def withdraw(transaction: Transaction, number: int, who: str, **more: Any) -> No
         number,
     )
     _add_entry(transaction, number, "withdrawn", who=who, **more)
+
+
+def withdraw_all_of(transaction: Transaction, key: str, who: str) -> None:
+    """Withdraw what was not used and has a person or token as its requester, or as a vote."""
+    sql = "SELECT * FROM approvals WHERE state IN ('pending', 'approved') AND used_by IS NULL"
+    rows = transaction.fetch_all(sql)
+    if transaction.prefetch is not None:
+        transaction.prefetch([Query(_OWN_LINES, (row["number"],)) for row in rows])
+    teams = {row["number"]: make_approval(row, transaction).team for row in rows}
+    for number, team in teams.items():
+        if team is not None and key in {*team.requester.keys, *(vote.key for vote in team.votes)}:
+            withdraw(transaction, number, who, reason="access revoked")
 
 
 def end(transaction: Transaction, number: int, state: ApprovalState) -> None:

@@ -20,6 +20,7 @@ from kartra_mcp.ledger.approval_errors import (
 from kartra_mcp.ledger.approval_records import DECLINE_HOLDS, Approval, ApprovalRequest
 from kartra_mcp.ledger.people import ApproverLogin, TeamDecision
 from kartra_mcp.ledger.records import Binding
+from kartra_mcp.ledger.revocations import find_refusal
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
@@ -40,7 +41,8 @@ class Approvals:
         Changed facts make a new number, so that the user never approves outdated facts.
 
         Raises:
-            RefusedError: `cap_reached`; too many requests of a person of a team wait.
+            RefusedError: `cap_reached`; too many requests of a person of a team wait. Or
+                `forbidden_role`: its access was revoked.
         """
         with self.store.write_transaction() as transaction:
             approval_rows.expire(transaction)
@@ -49,6 +51,9 @@ class Approvals:
                     return row["number"]
                 approval_rows.end(transaction, row["number"], "superseded")
             if asked.requester is not None:
+                refusal = find_refusal(transaction, asked.requester.keys)
+                if refusal is not None:
+                    raise refusal
                 approval_rows.end_unused(transaction, asked.binding)
                 if approval_rows.count_pending(transaction, asked.requester) >= MAX_PENDING:
                     raise too_many_requests_error(MAX_PENDING)
@@ -139,7 +144,7 @@ class Approvals:
         It is approved once enough different people approved, and declined by the first decline.
 
         Raises:
-            RefusedError: `forbidden_role` for one who may not approve, or who asked;
+            RefusedError: `forbidden_role` for one who may not approve, was revoked, or asked;
                 `confirmation_used` for one who approved before; `not_allowed` for a login that is
                 too old; `facts_changed`; `invalid_arguments` for another amount or id than was
                 shown, or a decline without a reason; as `decide` for a number that is not pending.
@@ -147,7 +152,9 @@ class Approvals:
         reason = " ".join(safe_excerpt(decision.reason, MAX_REASON_CHARS).split())
 
         def work(transaction: Transaction, asked: Approval) -> RefusedError | None:
-            refusal = team_decision_refusal(asked, login, decision, transaction.now)
+            refusal = find_refusal(transaction, (login.principal.key,)) or team_decision_refusal(
+                asked, login, decision, transaction.now
+            )
             if refusal is None:
                 change = approval_rows.vote_as if decision.approve else approval_rows.decline_as
                 change(transaction, asked, login, reason)

@@ -1,4 +1,4 @@
-"""Approval decisions, PIN attempts, and stops of all writes, for display."""
+"""Approval decisions, PIN attempts, stops of all writes, and revocations, for display."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NEWEST = """
 SELECT l.n, l.at, l.body, json_extract(a.binding, '$.tool') AS tool
 FROM lines l
 LEFT JOIN approvals a ON a.number = CAST(json_extract(l.body, '$.number') AS INTEGER)
-WHERE l.kind IN ('consent', 'switch') ORDER BY l.n DESC LIMIT ?
+WHERE l.kind IN ('consent', 'switch', 'revocation') ORDER BY l.n DESC LIMIT ?
 """
 
 
@@ -22,8 +22,9 @@ class DecisionEvent:
 
     `event` is `approval_` with asked, approved, declined, expired, superseded or withdrawn; `pin_`
     with set, right, wrong or locked; or declined, dismissed or answered_by_host, of a question in
-    the client; or stopped, resume_asked or resumed, of the switch of a team's account. `who`
-    decided, typed a PIN or used the switch; `by` is the client (and its actor) that asked.
+    the client; or stopped, resume_asked or resumed, of the switch of a team's account; or revoked
+    or released, of an access. `who` decided, typed a PIN, used the switch or is the admin; `by` is
+    the client (and its actor) that asked.
     """
 
     line: int

@@ -32,6 +32,7 @@ from kartra_mcp.ledger.records import (
     ReplacedLedger,
     VerificationReport,
 )
+from kartra_mcp.ledger.revocations import Revocations
 from kartra_mcp.ledger.running import RunningIntent
 from kartra_mcp.ledger.settlement import (
     Arrival,
@@ -62,6 +63,7 @@ class Ledger(LedgerReader):
         self.bulk = BulkRuns(store)
         self.bulk_lookup = BulkLookup(store)
         self.switch = Switch(store)
+        self.revocations = Revocations(store)
 
     def begin(self, intent: Intent, limits: Limits, burns: Binding | None = None) -> RunningIntent:
         """Record that this intent is about to run, and consume its consent in the same commit.

@@ -21,12 +21,19 @@ class Requester:
         name: for display.
         client_id: OAuth client through which the call came.
         roles: its roles in the account then, in a fixed order.
+        token: key of the access token of the call, or "".
     """
 
     key: str
     name: str
     client_id: str = ""
     roles: tuple[Role, ...] = ()
+    token: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys by which an admin can revoke the access of this call."""
+        return (self.key, self.token) if self.token else (self.key,)
 
     def as_payload(self) -> dict[str, Any]:
         return {
@@ -34,6 +41,7 @@ class Requester:
             "name": self.name,
             "client_id": self.client_id,
             "roles": list(self.roles),
+            **({"token": self.token} if self.token else {}),
         }
 
 
@@ -131,7 +139,7 @@ def make_requester(principal: Principal | None) -> Requester | None:
         return None
     roles: tuple[Role, ...] = tuple(role for role in ROLES if role in principal.roles)
     client_id = safe_excerpt(principal.client_id, MAX_NAME_CHARS)
-    return Requester(principal.key, make_name(principal), client_id, roles)
+    return Requester(principal.key, make_name(principal), client_id, roles, principal.token_key)
 
 
 def make_name(principal: Principal) -> str:
@@ -143,4 +151,5 @@ def make_name(principal: Principal) -> str:
 def parse_requester(payload: Mapping[str, Any]) -> Requester:
     """Return the principal of an entry."""
     roles: tuple[Role, ...] = tuple(role for role in ROLES if role in payload["roles"])
-    return Requester(payload["key"], payload["name"], payload["client_id"], roles)
+    token = payload.get("token", "")
+    return Requester(payload["key"], payload["name"], payload["client_id"], roles, token)

@@ -68,6 +68,7 @@ def _dump_login(login: Login) -> dict[str, Any]:
     who = login.principal
     sets = {"roles": sorted(who.roles), "scopes": sorted(who.scopes), "claims": sorted(who.claims)}
     principal: dict[str, Any] = {**asdict(who), **sets}
+    del principal["token_key"]  # of no use here, and unknown to a replica of an older version
     return {"principal": principal, "auth_time": login.auth_time, "acr": login.acr}
 
 

@@ -1,4 +1,4 @@
-"""View models of approval decisions, PIN attempts, and stops of all writes."""
+"""View models of approval decisions, PIN attempts, stops of all writes, and revocations."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ _EVENTS: Mapping[str, str] = {
     "stopped": "Writes stopped",
     "resume_asked": "Resuming requested by one of two people",
     "resumed": "Writes resumed",
+    "revoked": "Access revoked",
+    "released": "Access released",
 }
 _INKS: Mapping[str, str] = {
     "approval_approved": "succeeded",
@@ -39,6 +41,8 @@ _INKS: Mapping[str, str] = {
     "pin_locked": "unknown",
     "stopped": "failed",
     "resumed": "succeeded",
+    "revoked": "failed",
+    "released": "succeeded",
 }
 
 
