@@ -174,6 +174,7 @@ RESERVED = {
         "ledger/postgres/errors",
         "ledger/postgres/migrations",
         "ledger/postgres/page_tables",
+        "ledger/postgres/revocation_feed",
         "ledger/postgres/rows",
         "ledger/postgres/scripts",
         "ledger/postgres/shared_state",

@@ -91,6 +91,7 @@ class ItemRunner:
 
     async def run_items(self) -> BulkRun:
         """Return the run as it is after this call's time: running, paused or done."""
+        await self._require_access()
         await self._settle()
         left = (await run_in_thread(self.bulk.count_items, self.run.id)).left
         self.done = self.done_before = self.run.total - left
@@ -172,6 +173,7 @@ class ItemRunner:
         """Return the next item; None if none is waiting, or the run was paused or cancelled."""
         async with self.turn:
             if not self.claimed and not self.is_over:
+                await self._require_access()
                 taken = [*self.in_flight, *self.aside, *(o.number for o in self.outcomes)]
                 found = await run_in_thread(
                     self.bulk.claim, self.run.id, 2 * self.at_once, CLAIM_SECONDS, taken, self.start
@@ -183,6 +185,12 @@ class ItemRunner:
             item = self.claimed.popleft()
             self.in_flight.add(item.number)
             return item
+
+    async def _require_access(self) -> None:
+        """Raise for a person whom an admin revoked meanwhile: an item that reads has no begin."""
+        if self.client.principal is not None:
+            revocations = self.gateway.writes().ledger.revocations
+            await run_in_thread(revocations.require_access, self.client.principal)
 
     async def _save(self) -> None:
         """Write the outcomes; until that is done, their items stay in `outcomes`."""

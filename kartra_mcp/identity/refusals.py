@@ -24,6 +24,7 @@ class TokenFault(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     TOO_OLD = "too_old"
     SENDER_CONSTRAINED = "sender_constrained"
+    REVOKED = "revoked"
 
 
 DESCRIPTIONS: Mapping[TokenFault, str] = {
@@ -42,6 +43,7 @@ DESCRIPTIONS: Mapping[TokenFault, str] = {
     TokenFault.NOT_YET_VALID: "The token is not valid yet",
     TokenFault.TOO_OLD: "The token was issued too long ago or for too long",
     TokenFault.SENDER_CONSTRAINED: "The token is bound to a key that this request did not use",
+    TokenFault.REVOKED: "An admin revoked the token",
 }
 
 

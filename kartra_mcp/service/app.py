@@ -26,6 +26,7 @@ from kartra_mcp.service.request_checks import (
     has_two_lengths,
 )
 from kartra_mcp.service.responses import send_empty, send_json
+from kartra_mcp.service.revocation_watch import RevocationWatch
 from kartra_mcp.service.timings import ServiceTimings
 from kartra_mcp.team.config import TeamConfig
 
@@ -40,6 +41,7 @@ class ServiceApp:
         config: the team file.
         accounts: the endpoint of each account.
         verifier: of tokens.
+        revocations: people and tokens that admins keep out.
         readiness: answers `/readyz`.
         observer: metrics and logs.
         timings: limits of slow clients.
@@ -49,6 +51,7 @@ class ServiceApp:
     config: TeamConfig
     accounts: Mapping[str, AccountService]
     verifier: Verifier
+    revocations: RevocationWatch
     readiness: Readiness
     observer: ServiceObserver
     timings: ServiceTimings
@@ -110,7 +113,7 @@ class ServiceApp:
         await send_json(send, HTTPStatus.OK, found, headers)
 
     async def _handle_mcp(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        principal = await authenticate(scope, name, self.config, self.verifier)
+        principal = await authenticate(scope, name, self.config, self.verifier, self.revocations)
         account = self.accounts.get(name)
         if account is None:
             raise RequestRefused(HTTPStatus.FORBIDDEN, "not_a_member")

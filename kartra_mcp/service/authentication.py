@@ -15,6 +15,7 @@ from kartra_mcp.identity.refusals import (
     TokenRefused,
 )
 from kartra_mcp.service.request_checks import list_header
+from kartra_mcp.service.revocation_watch import RevocationWatch
 from kartra_mcp.team.config import TeamConfig
 
 RETRY_SECONDS = "5"
@@ -51,7 +52,11 @@ class RequestRefused(Exception):
 
 
 async def authenticate(
-    scope: Mapping[str, Any], account: str, config: TeamConfig, verifier: Verifier
+    scope: Mapping[str, Any],
+    account: str,
+    config: TeamConfig,
+    verifier: Verifier,
+    revocations: RevocationWatch,
 ) -> Principal:
     """Return the principal of a request; a token in its address is never read.
 
@@ -62,7 +67,9 @@ async def authenticate(
         token = read_bearer(list_header(scope, b"authorization"))
         if token is None:
             raise _unauthorized(config, account)
-        return await verifier.verify(token, account)
+        principal = await verifier.verify(token, account)
+        _check_access(principal, account, revocations)
+        return principal
     except TokenRefused as refusal:
         if refusal.fault is TokenFault.REPEATED:
             raise RequestRefused(HTTPStatus.BAD_REQUEST, refusal.fault) from None
@@ -72,6 +79,20 @@ async def authenticate(
     except IssuerUnavailable:
         retry = {"retry-after": RETRY_SECONDS}
         raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "issuer", retry) from None
+
+
+def _check_access(principal: Principal, account: str, revocations: RevocationWatch) -> None:
+    """Refuse a token or a person that an admin revoked.
+
+    A new token could not help the person, so that no challenge lets the client log in again.
+    """
+    if not revocations.is_read(account):
+        retry = {"retry-after": RETRY_SECONDS}
+        raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "revocations", retry)
+    if revocations.has(account, principal.token_key):
+        raise TokenRefused(TokenFault.REVOKED)
+    if revocations.has(account, principal.key):
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "revoked")
 
 
 def _unauthorized(

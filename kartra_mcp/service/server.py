@@ -23,6 +23,7 @@ from kartra_mcp.app.team_service import ReplicaSeams, ServiceOptions, open_parts
 from kartra_mcp.calls.running_writes import RunningWrites, shutting_down_error
 from kartra_mcp.core.listening import listen_tcp
 from kartra_mcp.ledger.postgres.connections import Connections
+from kartra_mcp.ledger.postgres.revocation_feed import RevocationFeed
 from kartra_mcp.ledger.postgres.store import PostgresStore
 from kartra_mcp.processes.signals import watch_termination
 from kartra_mcp.service.accounts import AccountService
@@ -32,6 +33,7 @@ from kartra_mcp.service.logs import write_event
 from kartra_mcp.service.notices import Notices
 from kartra_mcp.service.observer import ServiceObserver, Sink
 from kartra_mcp.service.readiness import Readiness
+from kartra_mcp.service.revocation_watch import RevocationWatch
 from kartra_mcp.service.timings import ServiceTimings
 from kartra_mcp.team.loading import Team
 from kartra_mcp.web.event_server import EventServer
@@ -89,6 +91,7 @@ class Replica:
     accounts: Mapping[str, AccountService] = field(init=False)
     notices: Notices | None = field(init=False)
     readiness: Readiness = field(init=False)
+    revocations: RevocationWatch = field(init=False)
     page: Page | None = field(init=False)
     app: ServiceApp = field(init=False)
 
@@ -106,11 +109,13 @@ class Replica:
             for name in entries
         }
         self.readiness = Readiness(self.stores)
+        self.revocations = RevocationWatch(RevocationFeed(self.connections), tuple(entries))
         self.page = self.make_page(self) if self.make_page else None
         self.app = ServiceApp(
             self.team.config,
             self.accounts,
             self.verifier,
+            self.revocations,
             self.readiness,
             observer,
             self.timings,
@@ -129,6 +134,7 @@ class Replica:
         async with anyio.create_task_group() as tasks:
             for account in self.accounts.values():
                 account.start(tasks)
+            await tasks.start(self.revocations.run)
             if self.page is not None:
                 tasks.start_soon(self.page.run)
             if self.notices is not None:
