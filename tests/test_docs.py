@@ -140,7 +140,7 @@ def test_every_flag_that_a_document_names_exists() -> None:
     named |= set(re.findall(r"--[a-z-]+", shown))
     commands = [command.name for command in main.COMMANDS]
     more = ("ledger list", "ledger export", "bulk run", "bulk export", "team evidence")
-    known = known_flags([*commands, *more, "team settle", "team drift"])
+    known = known_flags([*commands, *more, "team settle", "team drift", "team revoke"])
     known |= {"--account", "--effect", "--message"}  # of the sandbox
     assert len(named) > 12
     assert named <= known

@@ -179,7 +179,8 @@ def test_every_command_that_a_text_names_is_understood(tmp_path: Path):
 def test_every_flag_that_a_sentence_names_exists():
     ledger = [f"ledger {name}" for name in ("list", "show", "export", "verify", "new")]
     bulk = [f"bulk {name}" for name in ("run", "list", "show", "continue", "cancel", "export")]
-    team = [f"team {name}" for name in ("check", "settle", "drift", "anchor", "verify", "evidence")]
+    jobs = ("check", "settle", "drift", "revoke", "anchor", "verify", "evidence")
+    team = [f"team {name}" for name in jobs]
     known = known_flags([*(command.name for command in main.COMMANDS), *ledger, *bulk, *team])
     others = re.compile(r"`(?:membrane|npm|pipx)[^`]*`|^--.*|.*pip install.*")
     sentences = [(place, others.sub("", text)) for place, text in texts() if " " in text]

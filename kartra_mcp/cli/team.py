@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from kartra_mcp.cli.team_context import (
     TeamCommand,
     TeamContext,
     add_team_arguments,
+    report_each,
     run_team_command,
 )
 from kartra_mcp.cli.team_init import add_init
 from kartra_mcp.cli.team_ledgers import migrate_database, open_database
+from kartra_mcp.cli.team_revoke import add_subject, release, revoke
 from kartra_mcp.cli.team_settle import drift, settle
 from kartra_mcp.cli.team_statement import OUTCOMES
 from kartra_mcp.core.display import display_value, print_json
@@ -50,7 +52,8 @@ def _make_parser() -> ArgumentParser:
         prog="kartra-mcp team", description="The ledgers of a team: docs/team/ledger.md."
     )
     commands: Any = parser.add_subparsers(
-        metavar="init|check|migrate|settle|drift|anchor|verify|evidence", required=True
+        metavar="init|check|migrate|settle|drift|revoke|release|anchor|verify|evidence",
+        required=True,
     )
     about = "write a commented team file to edit"
     add_init(commands.add_parser("init", help=about, description=about))
@@ -63,6 +66,9 @@ def _make_parser() -> ArgumentParser:
     drifting.add_argument(
         "--since", type=timestamp, metavar="2026-11-01", help="read run logs from this day on"
     )
+    about = "revoke the access of a person or a token; without one, list what is revoked"
+    add_subject(_add(commands, "revoke", revoke, about))
+    add_subject(_add(commands, "release", release, "release a revoked access"))
     _add(commands, "anchor", _anchor, "anchor the newest entry outside the database")
     _add(commands, "verify", _verify, "check every entry, the tables, the anchors")
     evidence = _add(commands, "evidence", _write_evidence, "write a bundle for an auditor")
@@ -124,31 +130,9 @@ def _run_each(place: TeamContext, work: Callable[[LedgerJobs], T]) -> dict[str, 
     return found
 
 
-def _report(
-    given: Namespace,
-    found: Mapping[str, T | KartraMCPError],
-    as_json: Callable[[T], dict[str, Any]],
-    describe: Callable[[T], Iterable[str]],
-) -> None:
-    """Print the result of each account, or why there is none."""
-    if given.json:
-        accounts = {
-            name: {"error": one.as_dict()} if isinstance(one, KartraMCPError) else as_json(one)
-            for name, one in found.items()
-        }
-        print_json({"accounts": accounts})
-        return
-    for name, one in found.items():
-        if isinstance(one, KartraMCPError):
-            print_refusal(one, as_json=False)
-            continue
-        for line in describe(one):
-            print_line(f"{name}: {line}")
-
-
 def _verify(given: Namespace, place: TeamContext) -> int:
     found = _run_each(place, LedgerJobs.verify)
-    _report(given, found, _as_json, _describe)
+    report_each(given, found, _as_json, _describe)
     sound = all(isinstance(one, TeamVerification) and one.ok for one in found.values())
     return EXIT_OK if sound else EXIT_FAILED
 
@@ -190,7 +174,7 @@ def _describe(report: TeamVerification) -> Iterator[str]:
 def _anchor(given: Namespace, place: TeamContext) -> int:
     at = time.time()
     found = _run_each(place, lambda jobs: jobs.anchor(at))
-    _report(given, found, _anchor_json, _describe_anchor)
+    report_each(given, found, _anchor_json, _describe_anchor)
     for one in found.values():
         if isinstance(one, AnchorResult) and one.problem is not None and not given.json:
             print_refusal(one.problem, as_json=False)

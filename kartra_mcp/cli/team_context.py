@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from kartra_mcp.argument_parser import add_settings, settings_in
 from kartra_mcp.cli.runner import print_refusal
+from kartra_mcp.core.display import print_json
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED
 from kartra_mcp.core.surroundings import expand_home, surroundings
-from kartra_mcp.core.terminal import print_error
+from kartra_mcp.core.terminal import print_error, print_line
 from kartra_mcp.options import TEAM_VARIABLE
 from kartra_mcp.settings import read_settings
 from kartra_mcp.team.faults import quote, suggest
 from kartra_mcp.team.loading import Team, load_team
 
 TEAM_SETTINGS = ("STATE_DIR",)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,28 @@ def run_team_command(given: Namespace, command: TeamCommand, *, check_secrets: b
     except (KeyboardInterrupt, EOFError):
         print_error("\nStopped.")
     return EXIT_FAILED
+
+
+def report_each(
+    given: Namespace,
+    found: Mapping[str, T | KartraMCPError],
+    as_json: Callable[[T], dict[str, Any]],
+    describe: Callable[[T], Iterable[str]],
+) -> None:
+    """Print the result of each account, or why there is none."""
+    if given.json:
+        accounts = {
+            name: {"error": one.as_dict()} if isinstance(one, KartraMCPError) else as_json(one)
+            for name, one in found.items()
+        }
+        print_json({"accounts": accounts})
+        return
+    for name, one in found.items():
+        if isinstance(one, KartraMCPError):
+            print_refusal(one, as_json=False)
+            continue
+        for line in describe(one):
+            print_line(f"{name}: {line}")
 
 
 def _find_file(given: Namespace) -> Path:

@@ -152,7 +152,7 @@ def command_pages() -> Iterator[str]:
     for command in main.COMMANDS:
         shown = help_of(command.name)
         yield f"## kartra-mcp {command.name}\n\n{block('text', shown)}"
-        below = re.search(r"(?m)^usage: kartra-mcp \w+ \[-h\] ([\w|]+) \.\.\.", shown)
+        below = re.search(r"(?m)^usage: kartra-mcp \w+ \[-h\]\s+([\w|]+)\s+\.\.\.", shown)
         for name in below[1].split("|") if below else ():
             text = help_of(f"{command.name} {name}")
             yield f"### kartra-mcp {command.name} {name}\n\n{block('text', text)}"
