@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,11 +26,13 @@ from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.people import make_requester
 from kartra_mcp.ledger.postgres.migrations import migrate_service
 from kartra_mcp.ledger.postgres.page_tables import PageTables
+from kartra_mcp.ledger.postgres.revocation_feed import RevocationFeed
 from kartra_mcp.membrane.credentials import Secret
 from kartra_mcp.policy.limits import Limits
 from kartra_mcp.sandbox.identity import people as sandbox_people
 from kartra_mcp.sandbox.identity.provider import IdentityProvider
 from kartra_mcp.sandbox.identity.server import running_identity
+from kartra_mcp.service.revocation_watch import RevocationWatch
 from kartra_mcp.team.config import Issuer as IssuerEntry
 from kartra_mcp.team.config import MembraneAccess, PageLogin, TeamAccount, TeamConfig
 from kartra_mcp.web.team.accounts import PageAccount
@@ -61,6 +64,7 @@ PEOPLE = {
 }
 CLIENT = sandbox_people.PAGE
 TIMINGS = PageTimings(event_poll=0.05)
+POLL = 0.2
 
 
 class Clock:
@@ -285,18 +289,26 @@ def serving_team(
         config = make_config(public_url, identity.issuer, places, second)
         made = [{name: place.open() for name, place in places.items()} for _ in ports]
         for one, ledgers in zip(listening, made, strict=True):
-            page = _make_page(config, ledgers, store, clock, limits)
-            kept.enter_context(_running(page, one))
+            feed = RevocationFeed(database.connections)
+            watch = RevocationWatch(feed, [place.account for place in places.values()], POLL)
+            accounts = [
+                PageAccount(
+                    config.accounts[name],
+                    ledger,
+                    limits,
+                    Backend(),
+                    partial(watch.has, places[name].account),
+                )
+                for name, ledger in ledgers.items()
+            ]
+            page = _make_page(config, accounts, store, clock)
+            kept.enter_context(_running(page, one, watch))
         yield ServedTeam(public_url, ports, identity, clock, config, made[0], store, places)
 
 
 def _make_page(
-    config: TeamConfig, ledgers: Mapping[str, Ledger], store: Any, clock: Clock, limits: Limits
+    config: TeamConfig, accounts: Sequence[PageAccount], store: Any, clock: Clock
 ) -> TeamPage:
-    accounts = [
-        PageAccount(config.accounts[name], ledger, limits, Backend())
-        for name, ledger in ledgers.items()
-    ]
     assert config.page is not None
     client = LoginClient(
         config.page,
@@ -309,7 +321,7 @@ def _make_page(
 
 
 @contextmanager
-def _running(page: TeamPage, listening: socket.socket) -> Generator[None]:
+def _running(page: TeamPage, listening: socket.socket, watch: RevocationWatch) -> Generator[None]:
     config = uvicorn.Config(
         page, http="h11", ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1
     )
@@ -319,6 +331,7 @@ def _running(page: TeamPage, listening: socket.socket) -> Generator[None]:
     async def serve() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(page.run)
+            await tasks.start(watch.run)
             begun.set()
             await server.serve([listening])
             page.end()

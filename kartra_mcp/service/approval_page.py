@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -72,6 +73,7 @@ def make_page(replica: Replica, login: PageLogin) -> TeamPage:
             service.parts.consent().ledger,
             service.parts.settings.limits,
             AccountBackend.of(service.parts),
+            partial(replica.revocations.has, name),
         )
         for name, service in replica.accounts.items()
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -34,12 +34,16 @@ STREAM_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class PageAccount:
-    """Parts of an account that its page needs: its ledger, its caps, its server."""
+    """Parts of an account that its page needs: its ledger, its caps, its server.
+
+    `is_revoked`: an admin revoked the access of the principal with this key.
+    """
 
     config: TeamAccount
     ledger: Ledger
     limits: Limits
     backend: Backend
+    is_revoked: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,13 @@ class Viewers:
     max_age: float
     clock: Clock = time.time
 
-    def make(self, account: TeamAccount, login: Login) -> Viewer | None:
-        """Return the viewer; None if the user is no member, or has no right on the page."""
+    def make(self, account: PageAccount, login: Login) -> Viewer | None:
+        """Return the viewer; None if the user is no member, is revoked, or has no right there."""
         issuer = next((x for x in self.config.issuers if x.issuer == login.principal.issuer), None)
         if issuer is None:  # the team file has changed since the login
             return None
-        principal = assign_roles(login.principal, issuer, account)
-        if principal is None or not page_rights(principal):
+        principal = assign_roles(login.principal, issuer, account.config)
+        if principal is None or account.is_revoked(principal.key) or not page_rights(principal):
             return None
         auth_time = login.auth_time or 0.0
         is_fresh = self.clock() - auth_time <= self.max_age
@@ -102,5 +106,5 @@ class Viewers:
         return [
             (f"{pages.root}/", pages.account.config.title)
             for pages in accounts.values()
-            if self.make(pages.account.config, login) is not None
+            if self.make(pages.account, login) is not None
         ]

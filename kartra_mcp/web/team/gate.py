@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from weakref import WeakValueDictionary
@@ -49,11 +50,15 @@ class TeamSession(Session):
 
 @dataclass(frozen=True, slots=True)
 class TeamGate:
-    """Sessions of the store. `_streams` are the open event streams of this replica."""
+    """Sessions of the store. `_streams` are the open event streams of this replica.
+
+    `is_shut_out`: an admin revoked every access of the principal with this key.
+    """
 
     site: Site
     store: PageStore
     plain: PlainPages
+    is_shut_out: Callable[[str], bool]
     clock: Clock = time.time
     _streams: WeakValueDictionary[str, Streams] = field(
         default_factory=WeakValueDictionary[str, Streams]
@@ -129,7 +134,7 @@ class TeamGate:
         stored, now = self.store.find_session(hash_secret(cookie)), self.clock()
         if stored is None:
             return None
-        if stored.is_over(now):
+        if stored.is_over(now) or self.is_shut_out(stored.login.principal.key):
             self.store.end_session(stored.key)
             return None
         if now - stored.used_at >= TOUCH_SECONDS and not _is_background(path):

@@ -24,6 +24,7 @@ from kartra_mcp.web.team.return_paths import ROOT, choose_return_path, make_logi
 
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
 _UNKNOWN = "This login was used before, has expired, or did not begin here"
+_REVOKED = "An admin has revoked your access. Ask them"
 _OTHER_BROWSER = "This login began in another browser"
 _FRESH = LoginOptions(max_age=0, prompt="login")
 # An issuer states the time of a login only where an age is asked for.
@@ -74,6 +75,8 @@ class TeamLogin:
             return await self._refusal_page(problem.description, begun.return_path)
         except IssuerUnavailable:
             return await self._unavailable_page(begun.return_path)
+        if self.gate.is_shut_out(login.principal.key):
+            return await self._refusal_page(_REVOKED, begun.return_path)
         return await self._open_session(request, login, begun.return_path)
 
     async def again(self, request: Request) -> Response:

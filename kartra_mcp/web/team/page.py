@@ -84,11 +84,16 @@ def make_team_page(
     """
     plain = PlainPages(home=ROOT, static=f"{ROOT}{STATIC}")
     site = make_team_site(config.public_url)
-    gate = TeamGate(site, store, plain, clock)
+    served = list(accounts)
+
+    def is_shut_out(principal: str) -> bool:
+        return all(account.is_revoked(principal) for account in served)
+
+    gate = TeamGate(site, store, plain, is_shut_out, clock)
     max_age = config.page.max_age if config.page else DEFAULT_MAX_AGE
     pages = {
         account.config.name: make_account_pages(account, plain, timings, max_age)
-        for account in accounts
+        for account in served
     }
     root = _Root(pages, Viewers(config, max_age, clock), plain)
     app = _RootApp(root, root.make_app(TeamLogin(gate, client), SessionList(gate)))
@@ -155,7 +160,7 @@ class _Root:
     def _list_administered(self, login: Login) -> list[tuple[AccountPages, Principal]]:
         found: list[tuple[AccountPages, Principal]] = []
         for pages in self.accounts.values():
-            viewer = self.viewers.make(pages.account.config, login)
+            viewer = self.viewers.make(pages.account, login)
             if viewer is not None and viewer.may(Right.ADMIN):
                 found.append((pages, viewer.team_principal))
         return found
@@ -174,7 +179,7 @@ class _RootApp:
             return
         name = scope["path"].removeprefix(_ACCOUNTS).partition("/")[0]
         pages = self.root.accounts.get(name)
-        viewer = self.root.viewers.make(pages.account.config, get_login(scope)) if pages else None
+        viewer = self.root.viewers.make(pages.account, get_login(scope)) if pages else None
         if pages is None or viewer is None:
             # An account of others is answered as one that does not exist.
             status = HTTPStatus.NOT_FOUND

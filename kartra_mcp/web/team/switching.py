@@ -1,4 +1,4 @@
-"""Stop and resume the writes of an account, on its page."""
+"""Stop and resume the writes of an account, revoke and release accesses to it, on its page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from kartra_mcp.core.errors import KartraMCPError
-from kartra_mcp.core.principal import Principal
+from kartra_mcp.core.principal import Principal, make_principal_key
 from kartra_mcp.core.threads import run_in_thread
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.people import make_name
+from kartra_mcp.ledger.revocations import Admin
 from kartra_mcp.policy.roles import Right
 from kartra_mcp.web.actions import get_form, get_session, get_viewer
 from kartra_mcp.web.deciders import FreshLoginRequiredError
@@ -41,7 +43,7 @@ def describe_stops(stopped: Sequence[str], failed: Sequence[str]) -> FlashMessag
 
 @dataclass(frozen=True, slots=True)
 class SwitchActions:
-    """Handlers of the switch of one account."""
+    """Handlers of the switch of one account, and of its revocations."""
 
     ledger: Ledger
     root: str
@@ -54,6 +56,9 @@ class SwitchActions:
             Route("/writes/stop", stop, methods=["POST"]),
             Route("/writes/resume", resume, methods=["POST"]),
             Route("/writes/{change}", show, methods=["GET"]),
+            Route("/access/revoke", require_right(Right.ADMIN, self._revoke), methods=["POST"]),
+            Route("/access/release", require_right(Right.ADMIN, self._release), methods=["POST"]),
+            Route("/access/{change}", show, methods=["GET"]),
         ]
 
     async def _stop(self, request: Request) -> Response:
@@ -75,6 +80,32 @@ class SwitchActions:
             if self.ledger.switch.resume(principal) is None:
                 return "Writes of this account run again."
             return "Your wish to resume was recorded. Another admin or approver must do the same."
+
+        return await self._change(request, work)
+
+    async def _revoke(self, request: Request) -> Response:
+        """Revoke the access of a user of the page's issuer at once, with any login."""
+        form = get_form(request)
+
+        def work(principal: Principal) -> str:
+            subject = form.get("subject", "").strip()
+            key = make_principal_key(principal.issuer, subject) if subject else ""
+            by = Admin(make_name(principal), principal.key)
+            found = self.ledger.revocations.revoke(key, by, form.get("reason", ""))
+            return f"The access of {found.name} to this account is revoked on every replica."
+
+        return await self._change(request, work)
+
+    async def _release(self, request: Request) -> Response:
+        """Release an access, with a fresh login."""
+        form = get_form(request)
+
+        def work(principal: Principal) -> str:
+            if not get_viewer(request).is_fresh:
+                raise FreshLoginRequiredError
+            by = Admin(make_name(principal), principal.key)
+            found = self.ledger.revocations.release(form.get("key", ""), by, "released on the page")
+            return f"The access of {found.name} to this account is released."
 
         return await self._change(request, work)
 

@@ -30,7 +30,7 @@ from kartra_mcp.web.views.bulk_pages import BulkPages
 from kartra_mcp.web.views.flash import NO_MESSAGE, FlashMessage
 from kartra_mcp.web.views.formatting import Timestamp, humanize, make_tool_title
 from kartra_mcp.web.views.place import Place
-from kartra_mcp.web.views.switch import SwitchView, make_switch_view
+from kartra_mcp.web.views.switch import SwitchView, make_revoked_view, make_switch_view
 from kartra_mcp.web.views.team_cards import CapsOf, TeamCard, describe_group, make_team_card
 from kartra_mcp.web.views.templating import render
 from kartra_mcp.web.views.viewer import LOCAL_VIEWER, Viewer
@@ -213,6 +213,7 @@ class Pages:
             max_unknown=MAX_ROWS,
             chain=chain,
             length=self._ledger.entry_count(),
+            revoked=[make_revoked_view(x) for x in self._ledger.revocations.list_in_force()],
             has_pin=self._has_pin(),
         )
 

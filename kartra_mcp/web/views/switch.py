@@ -1,10 +1,11 @@
-"""View model of the switch that stops all writes of an account. Pure."""
+"""View models of the switch that stops all writes of an account, and of revocations. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from kartra_mcp.core.display import display_value
+from kartra_mcp.ledger.revocations import Revocation
 from kartra_mcp.ledger.switch import Stop
 from kartra_mcp.web.views.formatting import Timestamp
 from kartra_mcp.web.views.viewer import Viewer
@@ -46,4 +47,25 @@ def make_switch_view(stop: Stop | None, viewer: Viewer, *, off_here: bool) -> Sw
         reason=display_value(stop.reason),
         asked_by="" if resume is None else display_value(resume.who, 80),
         viewer_asked=resume is not None and resume.person == viewer.team_principal.key,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedView:
+    """An access that is revoked; `key` is that of its principal or token."""
+
+    key: str
+    name: str
+    who: str
+    since: Timestamp
+    reason: str
+
+
+def make_revoked_view(found: Revocation) -> RevokedView:
+    return RevokedView(
+        found.key,
+        display_value(found.name, 80),
+        display_value(found.who, 80),
+        Timestamp(found.at),
+        display_value(found.reason),
     )
