@@ -52,7 +52,7 @@ from kartra_mcp.onboarding.setup.report import READY_WITHIN
 from kartra_mcp.options import OPTIONS
 from kartra_mcp.processes import runner
 from kartra_mcp.server import exit_watch, http_endpoint, stdio
-from kartra_mcp.service import jobs
+from kartra_mcp.service import jobs, revocation_watch
 from kartra_mcp.service.timings import ServiceTimings
 from kartra_mcp.team import config, webhook
 from kartra_mcp.web import sessions
@@ -222,8 +222,8 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
     "docs/team/operations.md": [
         ("end within 90 seconds after SIGTERM", WRITE, 90),
         ("give a process 120 seconds", min(GRACES), 120),
-        ("never longer than an hour", token_rules.MAX_AGE, HOUR),
-        ("(8 hours at most)", records.SESSION_SECONDS, 8 * HOUR),
+        ("within two seconds", 2 * revocation_watch.POLL_SECONDS, 2),
+        ("reads end after 60 seconds", database_contact.OFFLINE_SECONDS, 60),
         ("expired after a day", approval_records.LIFETIME, DAY),
         ("settles it every two minutes", jobs.SETTLE_SECONDS, 2 * MINUTE),
     ],
