@@ -45,11 +45,11 @@ class Answer:
 
 
 class Api(Protocol):
-    """One API. `reply` returns `done` if there is no call."""
+    """One API. `reply` returns the text if there is no call."""
 
     def tools(self, body: Body) -> list[Tool]: ...
     def answers(self, body: Body) -> list[Answer]: ...
-    def reply(self, body: Body, call: Call | None) -> Body: ...
+    def reply(self, body: Body, call: Call | None, text: str = DONE) -> Body: ...
     def events(self, reply: Body) -> Iterable[Event]: ...
 
 
@@ -75,8 +75,8 @@ class Messages:
             if part.get("type") == "tool_result"
         ]
 
-    def reply(self, body: Body, call: Call | None) -> Body:
-        part: Body = {"type": "text", "text": DONE}
+    def reply(self, body: Body, call: Call | None, text: str = DONE) -> Body:
+        part: Body = {"type": "text", "text": text}
         if call:
             asked = {"id": call.id, "name": call.tool.name, "input": call.arguments}
             part = {"type": "tool_use", **asked}
@@ -124,8 +124,8 @@ class Completions:
         told = (m for m in body["messages"] if m["role"] == "tool")
         return [Answer(m["tool_call_id"], texts(m.get("content"))) for m in told]
 
-    def reply(self, body: Body, call: Call | None) -> Body:
-        message: Body = {"role": "assistant", "content": None if call else DONE}
+    def reply(self, body: Body, call: Call | None, text: str = DONE) -> Body:
+        message: Body = {"role": "assistant", "content": None if call else text}
         if call:
             asked = {"name": call.tool.name, "arguments": json.dumps(call.arguments)}
             one = {"index": 0, "id": call.id, "type": "function", "function": asked}
@@ -164,14 +164,14 @@ class Responses:
     def _items(self, body: Body) -> list[Body]:
         return body["input"] if isinstance(body["input"], list) else []
 
-    def reply(self, body: Body, call: Call | None) -> Body:
+    def reply(self, body: Body, call: Call | None, text: str = DONE) -> Body:
         return {
             "id": "resp_1",
             "object": "response",
             "created_at": 1,
             "status": "completed",
             "model": body.get("model"),
-            "output": [_asked(call) if call else _said()],
+            "output": [_asked(call) if call else _said(text)],
             "usage": {
                 "input_tokens": 1,
                 "output_tokens": 1,
@@ -214,8 +214,8 @@ def _asked(call: Call) -> Body:
     return {"type": "function_call", **named, "arguments": json.dumps(call.arguments)}
 
 
-def _said() -> Body:
-    part = {"type": "output_text", "text": DONE, "annotations": []}
+def _said(text: str) -> Body:
+    part = {"type": "output_text", "text": text, "annotations": []}
     who = {"id": "m_1", "role": "assistant", "status": "completed"}
     return {"type": "message", **who, "content": [part]}
 
@@ -234,8 +234,8 @@ class Generate:
             Answer(one.get("id") or one["name"], *_outcome(one.get("response", {}))) for one in told
         ]
 
-    def reply(self, body: Body, call: Call | None) -> Body:
-        part: Body = {"text": DONE}
+    def reply(self, body: Body, call: Call | None, text: str = DONE) -> Body:
+        part: Body = {"text": text}
         if call:
             asked = {"id": call.id, "name": call.tool.name, "args": call.arguments}
             part = {"functionCall": asked}
