@@ -24,7 +24,7 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs numbers clean
+.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients examples conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs numbers clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -92,6 +92,9 @@ vendor: $(VENV)/ready ## Let the vendor's own JavaScript client judge the sandbo
 clients: $(VENV)/ready-dev ## Drive real clients and write docs/clients (CLIENTS="mcp-2 ts-v1" for some; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m clients $(if $(SMOKE),--smoke,$(CLIENTS))
 
+examples: $(VENV)/ready-dev ## Run the programs of docs/frameworks.md unmodified (EXAMPLES="langchain"; WRITE=1; SMOKE=1)
+	@cd tests && $(abspath $(PY)) -m frameworks $(if $(SMOKE),--smoke) $(if $(WRITE),--write) $(EXAMPLES)
+
 conformance: $(VENV)/ready-dev ## Let the official conformance suite judge server and team service (needs npm; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke)
 
@@ -135,7 +138,7 @@ docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network,
 
 # Each writes what it measured into a document (CONTRIBUTING.md, Numbers). One that fails stops no other.
 NUMBERS = bench "evals WRITE=1" "matrix WRITE=1" "matrix SEEDED=1 WRITE=1" "model WRITE=1" "mutants WRITE=1" \
-  clients "release-check WRITE=1"
+  clients "examples WRITE=1" "release-check WRITE=1"
 
 numbers: ## Measure every number of the documents again, for hours; then read the difference
 	@failed=; for each in $(NUMBERS); do \

@@ -274,6 +274,11 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
         ("held back for 70 seconds", patience.HOLD, 70),
         ("limit for a call is 50 seconds", BY_NAME["TIMEOUT"].default, 50),
     ],
+    "docs/frameworks.md": [
+        ("operation is blocked for ten minutes", approval_records.DECLINE_HOLDS, 10 * MINUTE),
+        ("An answer in under a second", CallTimings().min_human, 1),
+        ("The server's own limit is 50 seconds", BY_NAME["TIMEOUT"].default, 50),
+    ],
     "docs/clients/codex.md": [
         ("A form waits up to 240 s", ELICITATION_TIMEOUT, 240),
         ("allows 300 s for a call", ELICITATION_SECONDS, 300),
@@ -314,6 +319,7 @@ OF_OTHERS = {
     "docs/clients/codex.md": ["half a second late"],
     "docs/clients/cursor.md": ["have 60 characters together"],
     "docs/clients/gemini.md": ["to 63 characters"],
+    "docs/frameworks.md": ["start of a server is 5 seconds", "timeout for a call is 5 seconds"],
     "docs/clients/zed.md": ["after 60 s (reported"],
     "docs/mutants.md": ["100 % is not the goal"],
     "docs/team/ledger.md": ["within 60 seconds of its acceptance"],

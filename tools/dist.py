@@ -28,6 +28,7 @@ IN_SDIST = (
     *("PKG-INFO", "pyproject.toml", "Makefile", "manifest.json", "server.json"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"),
     *("tests/conftest.py", "tools/dist.py", "docs/errors.md"),
+    "examples/langchain_agent.py",
 )
 """Files of the sdist that are needed to build it and to run its tests."""
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"

@@ -97,7 +97,11 @@ LIBRARIES = (
         "langchain",
         "framework",
         "langchain_adapter.py",
-        ("langchain-mcp-adapters==0.3.2", "mcp==1.30.0"),
+        # The last two are for `make examples`, as is `openai` below.
+        (
+            *("langchain-mcp-adapters==0.3.2", "mcp==1.30.0"),
+            *("langchain==1.5.2", "langchain-openai==1.7.4"),
+        ),
         "`MultiServerMCPClient.get_tools`, then each tool with a tool call; what its"
         " `ToolMessage` holds as content",
         asks=True,
@@ -113,7 +117,7 @@ LIBRARIES = (
         "pydantic-ai",
         "framework",
         "pydantic_agent.py",
-        ("pydantic-ai-slim[mcp]==2.66.0", MCP_2),
+        ("pydantic-ai-slim[mcp,openai]==2.66.0", MCP_2),
         "an `Agent` with `MCPToolset` and a `FunctionModel`; what the model is sent",
         asks=True,
     ),

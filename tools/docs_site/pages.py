@@ -26,7 +26,7 @@ LINK = re.compile(r"(\]\()(?!\w+:)([^)#\s]+)")
 
 CONTENTS: Mapping[str, tuple[str, ...]] = {
     "Use it": (
-        *("docs/setup", "docs/sandbox", "docs/guide", "docs/agency"),
+        *("docs/setup", "docs/sandbox", "docs/guide", "docs/agency", "docs/frameworks"),
         *("docs/clients/README", "docs/clients/*"),
     ),
     "Money is safe": (
