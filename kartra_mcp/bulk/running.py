@@ -172,8 +172,9 @@ class ItemRunner:
     async def _next(self) -> BulkItem | None:
         """Return the next item; None if none is waiting, or the run was paused or cancelled."""
         async with self.turn:
-            if not self.claimed and not self.is_over:
+            if self.run.is_read or not self.claimed:
                 await self._require_access()
+            if not self.claimed and not self.is_over:
                 taken = [*self.in_flight, *self.aside, *(o.number for o in self.outcomes)]
                 found = await run_in_thread(
                     self.bulk.claim, self.run.id, 2 * self.at_once, CLAIM_SECONDS, taken, self.start
