@@ -34,7 +34,7 @@ from a client's documentation.
   for 70 seconds. The server's own limit for a call is 50 seconds.
 
 A client that cannot ask is refused with `confirmation_required` and a preview
-(see [consent](../consent.md)).
+(see [consent](../consent.md)). Programs to copy: [agent frameworks](../frameworks.md).
 
 The same steps [over HTTP](#over-http-the-service-of-a-team), at the service of a team, are below.
 """
