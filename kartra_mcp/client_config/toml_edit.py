@@ -18,6 +18,7 @@ from kartra_mcp.core.json_types import is_array, is_object
 
 _HEADER = re.compile(r"^[ \t]*\[.*$", re.MULTILINE)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_MAX_DEPTH = 100
 
 
 def read(text: str) -> dict[str, Any]:
@@ -27,13 +28,15 @@ def read(text: str) -> dict[str, Any]:
         UneditableConfigError: it is not TOML.
     """
     try:
-        return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
+        found = tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as problem:
         raise UneditableConfigError(f"is not valid TOML ({_error_location(problem)})") from None
     except ValueError:
         raise UneditableConfigError("has a number with too many digits") from None
     except RecursionError:
-        raise UneditableConfigError("is nested too deeply") from None
+        raise _too_deep_error() from None
+    _require_shallow(found)
+    return found
 
 
 def set_entry(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
@@ -174,6 +177,25 @@ def _format_value(value: Any) -> str:
     if isinstance(value, str | bool | int | float):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     raise UneditableConfigError("has a value in our entry that cannot be written back")
+
+
+def _require_shallow(found: Mapping[str, Any]) -> None:
+    """Refuse dotted keys of hundreds of levels, which the parser takes and no walk does."""
+    level: list[Any] = [found]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for part in level for inner in _iter_inner(part)]
+        if not level:
+            return
+    raise _too_deep_error()
+
+
+def _iter_inner(part: Any) -> Iterable[Any]:
+    values = part.values() if is_object(part) else part if is_array(part) else ()
+    return (value for value in values if is_object(value) or is_array(value))
+
+
+def _too_deep_error() -> UneditableConfigError:
+    return UneditableConfigError("is nested too deeply")
 
 
 def _error_location(problem: tomllib.TOMLDecodeError) -> str:
