@@ -95,8 +95,8 @@ clients: $(VENV)/ready-dev ## Drive real clients and write docs/clients (CLIENTS
 examples: $(VENV)/ready-dev ## Run the programs of docs/frameworks.md unmodified (EXAMPLES="langchain"; WRITE=1; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m frameworks $(if $(SMOKE),--smoke) $(if $(WRITE),--write) $(EXAMPLES)
 
-conformance: $(VENV)/ready-dev ## Let the official conformance suite judge server and team service (needs npm; SMOKE=1)
-	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke)
+conformance: $(VENV)/ready-dev ## Let the official conformance suite judge server and team service (needs npm; SMOKE=1; WRITE=1: its page)
+	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke) $(if $(WRITE),--write)
 
 identity: $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provider (needs npm)
 	@PYTHONPATH=tests $(PY) tools/oidc.py "$(OIDC)"
@@ -138,7 +138,7 @@ docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network,
 
 # Each writes what it measured into a document (CONTRIBUTING.md, Numbers). One that fails stops no other.
 NUMBERS = bench "evals WRITE=1" "matrix WRITE=1" "matrix SEEDED=1 WRITE=1" "model WRITE=1" "mutants WRITE=1" \
-  clients "examples WRITE=1" "release-check WRITE=1"
+  clients "examples WRITE=1" "conformance WRITE=1" "release-check WRITE=1"
 
 numbers: ## Measure every number of the documents again, for hours; then read the difference
 	@failed=; for each in $(NUMBERS); do \

@@ -61,8 +61,8 @@ def test_every_command_that_writes_numbers_is_run_by_make_numbers():
         r"^NUMBERS = (.*?[^\\])\n", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
     run = shlex.split(listed[0].replace("\\\n", ""))
-    part = read("CONTRIBUTING.md").partition("### Numbers")[2].partition("Two are copied")[0]
-    named = re.findall(r"`make ([a-z-]+(?: [A-Z]+=1)*)`", part.partition("| Command |")[2])
+    section = read("CONTRIBUTING.md").partition("### Numbers")[2].partition("Two are copied")[0]
+    named = re.findall(r"`make ([a-z-]+(?: [A-Z]+=1)*)`", section.partition("| Command |")[2])
     assert named == run
 
 

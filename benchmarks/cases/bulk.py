@@ -24,9 +24,9 @@ ABOUT = (
     "after the consent, so many at once, each with its two lines in the ledger. Compared with a "
     "bare loop that starts the sandbox's program with the same arguments, as many at once, or "
     "sends the same requests on as many connections; one after the other, in several rounds. The "
-    "sandbox answers a request in half a millisecond, far faster than any account on the internet, "
-    "and a bare loop records nothing, while each item here is committed twice: that row has no "
-    "promise. The rows of an API of 100 ms show what a user sees. "
+    "sandbox answers a request far faster than any account on the internet, and a bare loop "
+    "records nothing, while each item here is committed twice: that row has no promise. The rows "
+    "of an API of 100 ms show what a user sees. "
     "Reads of another call are timed while a run goes on, and alone."
 )
 TOOL = "kartra_create_lead"

@@ -18,13 +18,11 @@ ABOUT = (
     "`kartra_get_lead` on the sandbox account, without a rate limit. By the program: compared "
     "with the sandbox's program started by hand (`subprocess.run`) with the server's own "
     "arguments. By the API: compared with the same request by hand (`http.client`) on a "
-    "connection that is kept open. By hand, too, the answer is parsed as JSON. Of the time "
-    "added by the program, about a quarter is the SDK's, a third is the work on arguments and "
-    "answer, and the rest is spent on two more processes and on supervising the program. All of "
-    "it takes several times as long as in a single process, because the processor's caches are "
-    "cold by then. The sandbox's program is fast: 5 % of it are little more than 2 ms, and a "
-    "Node program takes several times as long. By the API, the SDK, the HTTP client and our own "
-    "code take about a third each."
+    "connection that is kept open. By hand, too, the answer is parsed as JSON. The time "
+    "added by the program is the SDK's, the work on arguments and answer, two more processes and "
+    "the supervision of the program. It is longer than in a single process, because the "
+    "processor's caches are cold by then. The sandbox's program is faster than one of Node, so "
+    "that the same added time is a larger part of it."
 )
 PAIRS, REQUESTS = 200, 300
 RATIO, BY_PROGRAM, BY_API = 1.05, 0.010, 0.003

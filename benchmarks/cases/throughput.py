@@ -18,7 +18,7 @@ ABOUT = (
     "starts a new Python for each call, and the API is one Python process. The rows below show "
     "the sandbox's own time, and its rate on eight plain connections without a server between. "
     "A server computes on one processor, so the processor time of a call limits the calls a "
-    "second. The SDK, the HTTP client and our own code take about a third each."
+    "second."
 )
 AT_ONCE = (1, 8, 64)
 ROUNDS = 3

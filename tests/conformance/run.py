@@ -20,9 +20,10 @@ from pathlib import Path
 
 from conformance.service import check_service
 from conformance.suite import NotRun, Suite, find_node, find_suite
-from conformance.verdict import Outcome, report
+from conformance.verdict import Outcome, count, report
 
 HERE = Path(__file__).parent
+PAGE, BEGIN, END_OF_PART = HERE / "README.md", "<!-- begin scored -->\n", "<!-- end scored -->"
 OLDER, NEWER = "2025-11-25", "2026-07-28"
 START, END = 30, 10
 """Seconds to wait for each."""
@@ -41,7 +42,19 @@ def main() -> int:
     excused = passed and any(outcome.expected for outcome in outcomes)
     but = ", but for the expected failures of the service" if excused else ""
     _say([f"conformance: {verdict}{but} ({options.suite})."])
+    if options.write and passed:
+        _write(outcomes, options.suite)
     return 0 if passed else 1
+
+
+def _write(outcomes: list[Outcome], suite: str) -> None:
+    """Write the numbers of scenarios into README.md."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    rows = [f"| {outcome.name} | {count(outcome)} |" for outcome in outcomes]
+    table = "\n".join(["| Scenarios | Pass |", "|---|---|", *rows])
+    part = f"{BEGIN}{table}\n\n`make conformance WRITE=1`: `{suite}`.\n"
+    after = rest[rest.index(END_OF_PART) :]
+    PAGE.write_text(before + part + after, "utf-8", newline="\n")
 
 
 def _say(lines: list[str]) -> None:
@@ -58,7 +71,11 @@ def _options() -> argparse.Namespace:
         action="store_true",
         help=f"only what {NEWER} requires, and of the service only with fixtures",
     )
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="write the numbers into README.md")
+    options = parser.parse_args()
+    if options.write and options.smoke:
+        parser.error("--write needs every set of scenarios")
+    return options
 
 
 def _run(options: argparse.Namespace, folder: Path) -> list[Outcome]:

@@ -108,13 +108,18 @@ def announced(printed: str) -> tuple[str, ...]:
     return tuple(re.findall(r"^=== Running scenario: (\S+) ===$", printed, re.MULTILINE))
 
 
+def count(outcome: Outcome) -> str:
+    """Return how many of the scored scenarios pass."""
+    passed = len(outcome.scored) - len(outcome.failed) - len(outcome.failed_as_expected)
+    return f"{passed} of {len(outcome.scored)}"
+
+
 def report(outcome: Outcome) -> list[str]:
     """Format the count, every failure, every warning, and unscored failures."""
-    passed = len(outcome.scored) - len(outcome.failed) - len(outcome.failed_as_expected)
     checks = [check for name in outcome.scored for check in outcome.checks.get(name, [])]
     succeeded = sum(check["status"] == "SUCCESS" for check in checks)
-    counted = f"{passed} of {len(outcome.scored)} scored scenarios pass"
-    lines = [f"{outcome.name}: {counted} ({succeeded} checks, {outcome.seconds:.0f} s)"]
+    took = f"{succeeded} checks, {outcome.seconds:.0f} s"
+    lines = [f"{outcome.name}: {count(outcome)} scored scenarios pass ({took})"]
     for name in outcome.failed:
         lines += [f"  FAILS: {name}", *_told(outcome.checks.get(name, []), {"FAILURE"})]
     for name in outcome.scored:
