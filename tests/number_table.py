@@ -88,6 +88,10 @@ MEASURED_LIST = re.findall(
 )
 LISTED = int(MEASURED_LIST[0].replace(",", ""))
 """Tokens of the sandbox's tool list, as `make bench` measured them."""
+OLDEST_POSTGRES = re.findall(
+    r"/usr/lib/postgresql/(\d+)/bin", (ROOT / ".ci" / "run").read_text("utf-8")
+)
+"""The version on which CI runs the tests of the ledger too."""
 RUNS = re.findall(r"WHOLE\),(\d+),(\d+)\)", (ROOT / "Makefile").read_text("utf-8"))[0]
 """Runs of `make soak-team`: with whole replicas, and without."""
 
@@ -150,6 +154,7 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
         ("up to `KARTRA_MCP_EXPOSE_TOKENS` (10,000)", BY_NAME["EXPOSE_TOKENS"].default, 10_000),
         ("3.75 to a token", exposure.CHARS_PER_TOKEN, 3.75),
         ("10,000 tokens have room", BY_NAME["EXPOSE_TOKENS"].default, 10_000),
+        ("20 actions take", len(commands.PUBLISHED_KEYS), 20),
         ("take about 8,500 tokens (`make bench", round(LISTED / 500) * 500, 8_500),
         ("under 2,500 tokens", SEARCHED, 2_500),
         ("within 15 % of o200k_base", WITHIN, 0.15),
@@ -221,6 +226,7 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
     ],
     "docs/team/operations.md": [
         ("end within 90 seconds after SIGTERM", WRITE, 90),
+        ("PostgreSQL 15 or newer", int(OLDEST_POSTGRES[0]), 15),
         ("give a process 120 seconds", min(GRACES), 120),
         ("within two seconds", 2 * revocation_watch.POLL_SECONDS, 2),
         ("reads end after 60 seconds", database_contact.OFFLINE_SECONDS, 60),
