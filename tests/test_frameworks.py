@@ -21,6 +21,7 @@ from frameworks.plays import (
     MAIL,
     NO,
     NOTHING,
+    PAIR,
     REFUNDED,
     TAGGED,
     YES,
@@ -132,7 +133,9 @@ DONE = '{"receipt":{"done":"refunded transaction 101, 97.00"}}'
 LEAD = "Moreno"
 FORM_SHOWN = f"REFUND 97.00\r\namount: 97.00\r\n(Enter: no): {QUOTED} declined\n{ENDED}"
 PIN_SHOWN = f"REFUND 97.00\r\namount 97.00 e u\r\nPIN: {QUOTED} declined\n{ENDED}"
-PREVIEW = "REFUND 97.00\namount: 97.00"
+PREVIEW, OTHER = "REFUND 97.00\namount: 97.00", "REFUND 49.00\namount: 49.00"
+TWO_SHOWN = f"REFUND 49.00\namount: 49.00 (Enter: no): {FORM_SHOWN}"
+MIXED = FORM_SHOWN.replace("REFUND 97.00", f"{OTHER} REFUND 97.00")
 GOOD = {
     ("langchain", YES): Evidence(
         *(REFUNDED, ["elicitation"], ["succeeded"], [PREVIEW], [LEAD, DONE], FORM_SHOWN)
@@ -140,8 +143,12 @@ GOOD = {
     ("langchain", NO): Evidence(NOTHING, [], [], [PREVIEW], [LEAD, DECLINED], FORM_SHOWN),
     ("langchain", ALONE): Evidence(NOTHING, [], [], [PREVIEW], [LEAD, DECLINED], FORM_SHOWN),
     ("langchain", MAIL): Evidence(
-        *(TAGGED, ["elicitation"], ["succeeded"], [PREVIEW] * 2),
-        *([LEAD, DECLINED, "Tag assigned"], FORM_SHOWN.partition(QUOTED)[0] + FORM_SHOWN),
+        *(TAGGED, ["elicitation"], ["succeeded"], [PREVIEW, OTHER]),
+        *([LEAD, DECLINED, "Tag assigned"], TWO_SHOWN),
+    ),
+    ("langchain", PAIR): Evidence(
+        *(REFUNDED, ["elicitation"], ["succeeded"], [PREVIEW, OTHER]),
+        *([LEAD, DONE, DECLINED], TWO_SHOWN),
     ),
     ("openai-agents", YES): Evidence(
         *(REFUNDED, ["approval"], ["succeeded"], [], [LEAD, HELD, DONE], PIN_SHOWN)
@@ -166,27 +173,39 @@ FAULTS = [
         "langchain",
         YES,
         {"answers": [LEAD, DECLINED]},
-        "the last answer to the model is another one",
+        "the last answers to the model have no",
     ),
     ("langchain", YES, {"answers": []}, "the lead did not reach the model"),
     ("langchain", YES, {"previews": []}, "the user was asked 0 times"),
     ("langchain", YES, {"previews": [PREVIEW, PREVIEW]}, "the user was asked 2 times"),
-    ("langchain", YES, {"previews": [PREVIEW + "\nundo: u"]}, "not shown before the question"),
+    (
+        "langchain",
+        YES,
+        {"previews": [PREVIEW + "\nundo: u"]},
+        "not shown whole before the question",
+    ),
     ("langchain", YES, {"shown": FORM_SHOWN + "1"}, "the program failed"),
     ("langchain", YES, {"faults": ["no such tool"]}, "no such tool"),
     ("langchain", NO, {"reach": REFUNDED}, "the account changed"),
     ("langchain", NO, {"consents": ["elicitation"]}, "consents in the ledger"),
-    ("langchain", NO, {"answers": [LEAD, HELD]}, "the last answer to the model is another one"),
+    ("langchain", NO, {"answers": [LEAD, HELD]}, "the last answers to the model have no"),
     ("langchain", NO, {"answers": [LEAD, '{"error":""}']}, "that nothing was executed"),
     ("langchain", NO, {"shown": FORM_SHOWN.replace("declined", "")}, "the user was not told"),
     ("langchain", ALONE, {"reach": REFUNDED}, "the account changed"),
     ("langchain", ALONE, {"previews": []}, "the user was asked 0 times"),
     ("langchain", MAIL, {"reach": replace(TAGGED, written=2)}, "the account changed"),
-    ("langchain", MAIL, {"shown": FORM_SHOWN}, "not shown before the question"),
+    ("langchain", MAIL, {"shown": FORM_SHOWN}, "not shown whole before the question"),
+    ("langchain", PAIR, {"answers": [LEAD, DONE, DONE]}, "the last answers to the model have no"),
+    ("langchain", PAIR, {"shown": MIXED}, "two questions were on the terminal at once"),
     ("langchain", MAIL, {"previews": [PREVIEW]}, "the user was asked 1 times"),
     ("openai-agents", YES, {"consents": ["two_step"]}, "consents in the ledger"),
-    ("openai-agents", YES, {"answers": [LEAD, DONE]}, "not shown before the question: a number"),
-    ("openai-agents", YES, {"shown": f"97.00 PIN: {ENDED}"}, "not shown before the question"),
+    (
+        "openai-agents",
+        YES,
+        {"answers": [LEAD, DONE]},
+        "not shown whole before the question: ['a number",
+    ),
+    ("openai-agents", YES, {"shown": f"97.00 PIN: {ENDED}"}, "not shown whole before the question"),
     ("openai-agents", YES, {"previews": [PREVIEW]}, "which no form shows"),
     ("openai-agents", ALONE, {"reach": REFUNDED}, "the account changed"),
 ]
@@ -238,5 +257,5 @@ def test_nobody_agrees_but_in_the_play_of_the_yes(example: Example):
         given = {
             answer for answers in make_play(example, name).answers.values() for answer in answers
         }
-        assert bool(agreeing & given) == (name in {YES, MAIL})
+        assert bool(agreeing & given) == (name in {YES, MAIL, PAIR})
     assert make_play(example, ALONE).answers.keys() == {FORM, NUMBER}

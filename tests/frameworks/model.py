@@ -33,15 +33,25 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class Together:
+    """Calls that the model makes in one reply."""
+
+    calls: Sequence[ToolCall]
+
+
+@dataclass(frozen=True)
 class EndTurn:
     """Text for the user: the last answer of the server, quoted."""
+
+
+Step = ToolCall | Together | EndTurn
 
 
 @dataclass
 class ScriptedModel:
     """The script, and the answers of the server as the model received them."""
 
-    script: Sequence[ToolCall | EndTurn]
+    script: Sequence[Step]
     answers: list[Answer] = field(default_factory=list[Answer])
     faults: list[str] = field(default_factory=list[str])
     _at: int = 0
@@ -59,11 +69,16 @@ class ScriptedModel:
         self._at += 1
         if isinstance(step, EndTurn):
             return api.reply(body, None, f"{QUOTED} {last}")
-        offered = [tool for tool in api.tools(body) if tool.name == step.tool]
-        if not offered:
-            self.faults.append(f"{step.tool} was not offered to the model")
+        offered = {tool.name: tool for tool in api.tools(body)}
+        calls = step.calls if isinstance(step, Together) else [step]
+        if missing := [call.tool for call in calls if call.tool not in offered]:
+            self.faults.append(f"{', '.join(missing)} was not offered to the model")
             return api.reply(body, None, "There is no such tool.")
-        return api.reply(body, Call(f"call-{self._at}", offered[0], step.make(last)))
+        replies = [
+            api.reply(body, Call(f"call-{self._at}-{at}", offered[call.tool], call.make(last)))
+            for at, call in enumerate(calls)
+        ]
+        return join(replies)
 
     def is_done(self) -> bool:
         return self._at == len(self.script)
@@ -73,6 +88,21 @@ class ScriptedModel:
             return JSONResponse(self.next_reply(api, await request.json()))
 
         return respond
+
+
+def join(replies: Sequence[Body]) -> Body:
+    """Return the first reply with the calls of all."""
+    first, *more = replies
+    for reply in more:
+        list_calls(first).extend(list_calls(reply))
+    return first
+
+
+def list_calls(reply: Body) -> list[Body]:
+    """Return the calls inside a reply of either API."""
+    if "choices" in reply:
+        return reply["choices"][0]["message"]["tool_calls"]
+    return reply["output"]
 
 
 @contextmanager

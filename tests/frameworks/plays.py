@@ -2,6 +2,7 @@
 
 The user agrees to a refund, declines it, or does not answer. With forms, the user also declines one
 tag and agrees to another, each on a lead that should get no mail: their form has no amount to type.
+And the model asks for two refunds in one reply, of which the user agrees to one.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from evals.account import Reach
 from evals.agents import REFUND
 from evals.promises import CENTS
 
-from frameworks.model import EndTurn, ToolCall
+from frameworks.model import EndTurn, Step, Together, ToolCall
 from frameworks.roster import Example
 from frameworks.user import CONTROL_D, DECISION, FORM, NUMBER, PIN, PIN_QUESTION, REASON, Answers
 
-AMOUNT = "97.00"
+AMOUNT, OTHER_SALE, OTHER_AMOUNT = "97.00", 102, "49.00"
+FORM_OF = r"type {} " + FORM
 SALE_ARGUMENTS: Body = {"transaction_id": SALE}
 REFUND_REQUEST = {"actions": [{"cmd": "refund_transaction", **SALE_ARGUMENTS}]}
-YES, NO, ALONE, MAIL = "yes", "no", "alone", "mail"
+YES, NO, ALONE, MAIL, PAIR = "yes", "no", "alone", "mail", "pair"
+FORMS = (MAIL, PAIR)
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,20 @@ class Promise:
     """Writes in the ledger, each a success with the consent of the program."""
     questions: int | None
     """Forms that the user saw; None: at least one."""
-    last: str
-    """Text of the last answer to the model."""
+    told: tuple[str, ...]
+    """Texts of the last answers to the model, in any order."""
 
 
 NOTHING = Reach((), 0, 0, 0)
 REFUNDED = replace(NOTHING, refunds=((SALE, CENTS[SALE]),))
 TAGGED = replace(NOTHING, written=1)
+DONE, DECLINED = f"refunded transaction {SALE}", '"code":"declined"'
 PROMISES = {
-    YES: Promise(REFUNDED, 1, 1, f"refunded transaction {SALE}"),
-    NO: Promise(NOTHING, 0, 1, '"code":"declined"'),
-    ALONE: Promise(NOTHING, 0, None, '"executed":"no"'),
-    MAIL: Promise(TAGGED, 1, 2, "Tag assigned"),
+    YES: Promise(REFUNDED, 1, 1, (DONE,)),
+    NO: Promise(NOTHING, 0, 1, (DECLINED,)),
+    ALONE: Promise(NOTHING, 0, None, ('"executed":"no"',)),
+    MAIL: Promise(TAGGED, 1, 2, (DECLINED, "Tag assigned")),
+    PAIR: Promise(REFUNDED, 1, 2, (DECLINED, DONE)),
 }
 
 
@@ -56,13 +61,13 @@ class Play:
     """What the model calls, and what the user answers."""
 
     name: str
-    script: Sequence[ToolCall | EndTurn]
+    script: Sequence[Step]
     answers: Answers
 
 
 def play_names(example: Example) -> list[str]:
-    """Return the plays of a program; without forms, there is no form without an amount."""
-    return [name for name in PROMISES if name != MAIL or example.consent == "elicitation"]
+    """Return the plays of a program; the last two are about forms."""
+    return [name for name in PROMISES if name not in FORMS or example.consent == "elicitation"]
 
 
 def make_play(example: Example, name: str) -> Play:
@@ -72,6 +77,9 @@ def make_play(example: Example, name: str) -> Play:
         return Play(name, [LOOK_UP, *CONFIRM_ALONE, EndTurn()], {FORM: [CONTROL_D], NUMBER: [""]})
     if name == MAIL:
         return Play(name, [LOOK_UP, *TAGS, EndTurn()], {FORM: ["no", "yes"]})
+    if name == PAIR:
+        forms = {FORM_OF.format(AMOUNT): [AMOUNT], FORM_OF.format(OTHER_AMOUNT): [""]}
+        return Play(name, [LOOK_UP, BOTH, EndTurn()], forms)
     again = [CONFIRM] if name == NO else []
     turn = [ASK_REFUND, *([EndTurn(), ASK_REFUND] if outside else []), *again, EndTurn()]
     return Play(name, [LOOK_UP, *turn], _decide(agree=name == YES))
@@ -108,6 +116,7 @@ def find_confirmation(answer: str) -> dict[str, Any]:
 
 LOOK_UP = ToolCall("kartra_get_lead", lambda _: {"email": LEAD})
 ASK_REFUND = ToolCall(REFUND, lambda _: SALE_ARGUMENTS)
+BOTH = Together([ASK_REFUND, ToolCall(REFUND, lambda _: {"transaction_id": OTHER_SALE})])
 CONFIRM = ToolCall(REFUND, confirm)
 TAGS = [
     ToolCall("kartra_assign_tag", lambda _, lead=lead: {"email": lead, "tag_name": TAG})

@@ -64,7 +64,7 @@ def answer_all(child: Any, answers: Answers) -> str:
             prepared = answers[question]
             answer = prepared[min(asked[question], len(prepared) - 1)]
             asked[question] += 1
-            time.sleep(READING if question == FORM else 0)
+            time.sleep(READING if question.endswith(FORM) else 0)
             if answer is CONTROL_D:
                 child.sendeof()
             else:

@@ -62,8 +62,9 @@ def judge_effects(example: Example, play: str, found: Evidence) -> Iterator[str]
     refused = [Said(answer).holds('"executed":"no"') for answer in attempts]
     if not promise.writes and not all(refused):
         yield f"the model was not told that nothing was executed: {attempts}"
-    if not attempts or not Said(attempts[-1]).holds(promise.last):
-        yield f"the last answer to the model is another one: {attempts[-1:]}"
+    last = [Said(answer) for answer in attempts[-len(promise.told) :]]
+    if lost := [text for text in promise.told if not any(one.holds(text) for one in last)]:
+        yield f"the last answers to the model have no {lost}: {attempts[-len(promise.told) :]}"
     if play == NO and "declined" not in found.shown.rpartition(QUOTED)[2]:
         yield "the user was not told of the no"
 
@@ -79,8 +80,11 @@ def judge_preview(example: Example, play: str, found: Evidence) -> Iterator[str]
     asked = PROMISES[play].questions
     if not found.previews or asked not in {None, len(found.previews)}:
         yield f"the user was asked {len(found.previews)} times"
-    for at, preview in enumerate(found.previews):
-        yield from missing(preview.splitlines(), found.shown, FORM_PROMPT, at)
+    for preview in found.previews:
+        yield from missing(preview.splitlines(), found.shown, FORM_PROMPT)
+    for part in found.shown.split(FORM_PROMPT)[:-1]:
+        if sum(preview.partition("\n")[0] in part for preview in set(found.previews)) > 1:
+            yield "two questions were on the terminal at once"
 
 
 def outside_preview(found: Evidence) -> list[str]:
@@ -92,8 +96,8 @@ def outside_preview(found: Evidence) -> list[str]:
     return [shown["summary"], *facts, shown["effect"], shown["undo"]]
 
 
-def missing(texts: list[str], shown: str, prompt: str, at: int = 0) -> Iterator[str]:
-    """Return the texts that do not stand between the prompt of this number and the one before."""
-    parts = shown.split(prompt)
-    before = parts[at] if at < len(parts) - 1 else ""
-    return (f"not shown before the question: {text}" for text in texts if text not in before)
+def missing(texts: list[str], shown: str, prompt: str) -> Iterator[str]:
+    """Return a problem if no prompt has all texts between itself and the prompt before."""
+    *parts, _ = shown.split(prompt)
+    if not any(all(text in part for text in texts) for part in parts):
+        yield f"not shown whole before the question: {texts}"
