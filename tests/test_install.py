@@ -225,7 +225,8 @@ BROKEN = {
     "yaml tag": ("goose", "a: !!bool x\n", "is not valid YAML"),
     "yaml brackets": ("goose", "{" * 20_000, "nested too deeply"),
     "yaml name without a colon": ("goose", "? extensions", "cannot be edited"),
-    "toml name": ("codex", "a." * 1_000 + "a = 1\n", "nested too deeply"),
+    "toml name": ("codex", "a." * 20_000 + "a = 1\n", "nested too deeply"),
+    "toml tables": ("codex", "a = " + "{a = " * 120 + "1" + "}" * 120 + "\n", "nested too deeply"),
     "toml name of ours": (
         "codex",
         '[mcp_servers.kartra]\ncommand = "kartra-mcp"\n' + "a." * 1_000 + "a = 1\n",

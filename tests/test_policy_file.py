@@ -63,6 +63,7 @@ def test_an_empty_file():
 BAD = {
     "could not be read": (None, "readable"),
     "no TOML": ("[gates", "readable"),
+    "a name of many parts": ("a." * 20_000 + "a = 1", "readable"),
     "an unknown table": ('[tool."kartra_assign_tag"]\ngate = "human"', "tool"),
     "an unknown risk": ('[gates]\nwrite = "deny"', "[gates] write"),
     "an unknown cap": ("[caps]\nrefunds = 5", "[caps] refunds"),

@@ -15,6 +15,7 @@ from typing import Any
 
 from kartra_mcp.client_config.errors import UneditableConfigError
 from kartra_mcp.core.json_types import is_array, is_object
+from kartra_mcp.core.toml_keys import has_long_key
 
 _HEADER = re.compile(r"^[ \t]*\[.*$", re.MULTILINE)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -27,6 +28,8 @@ def read(text: str) -> dict[str, Any]:
     Raises:
         UneditableConfigError: it is not TOML.
     """
+    if has_long_key(text):
+        raise _too_deep_error()
     try:
         found = tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as problem:
@@ -180,7 +183,7 @@ def _format_value(value: Any) -> str:
 
 
 def _require_shallow(found: Mapping[str, Any]) -> None:
-    """Refuse dotted keys of hundreds of levels, which the parser takes and no walk does."""
+    """Refuse tables of hundreds of levels, which the parser takes and no walk does."""
     level: list[Any] = [found]
     for _ in range(_MAX_DEPTH):
         level = [inner for part in level for inner in _iter_inner(part)]

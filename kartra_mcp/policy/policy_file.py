@@ -11,6 +11,7 @@ from typing import Any
 from kartra_mcp.core.json_types import is_number, is_object
 from kartra_mcp.core.models import Gate, Risk
 from kartra_mcp.core.principal import Role, is_role
+from kartra_mcp.core.toml_keys import has_long_key
 from kartra_mcp.kartra.values import amount
 from kartra_mcp.policy.limits import CAPS, NO_CAPS, GroupCaps
 
@@ -97,7 +98,7 @@ def _parse_group(values: Any, where: str, faults: list[tuple[str, str]]) -> Grou
 def _parse_toml(text: str | None) -> dict[str, Any] | None:
     import tomllib
 
-    if text is None:
+    if text is None or has_long_key(text):
         return None
     try:
         return tomllib.loads(text)
