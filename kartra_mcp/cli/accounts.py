@@ -70,7 +70,7 @@ def _show_folders(accounts: Sequence[LocalAccount]) -> None:
     """Print the folders outside the table: never wrapped, for copying."""
     print_line("\nState folders:", "bold")
     for one in accounts:
-        print_line(f"  {', '.join(one.names)}: {_whole(str(one.stored.folder))}")
+        print_line(f"  {_names(one)}: {_whole(str(one.stored.folder))}")
 
 
 def _show_unknown(accounts: Sequence[LocalAccount]) -> None:
@@ -78,9 +78,7 @@ def _show_unknown(accounts: Sequence[LocalAccount]) -> None:
         print_line("\nWrites with an unknown outcome, which kartra_reconcile settles:", "bold")
     for one in accounts:
         flags = _whole(ledger_flags(one))
-        print_line(
-            f"  {', '.join(one.names)}: kartra-mcp ledger list --state unknown {flags}".rstrip()
-        )
+        print_line(f"  {_names(one)}: kartra-mcp ledger list --state unknown {flags}".rstrip())
 
 
 def _format_account(one: LocalAccount) -> tuple[str, ...]:
@@ -93,6 +91,10 @@ def _format_account(one: LocalAccount) -> tuple[str, ...]:
         str(one.unknown_writes) if one.unknown_writes else "-",
         "\n".join(one.irreversible_gates),
     )
+
+
+def _names(one: LocalAccount) -> str:
+    return _whole(", ".join(one.names))
 
 
 def _clients(one: LocalAccount) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
@@ -33,6 +34,7 @@ from kartra_mcp.client_config.files import (
 from kartra_mcp.client_config.registry import BY_NAME, CLIENTS, ClientSpec
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.json_types import as_dict
+from kartra_mcp.core.sanitize import strip_control_chars
 from kartra_mcp.settings import Settings
 
 State = Literal[
@@ -259,7 +261,8 @@ def _check_client(row: ClientSpec, settings: Settings) -> Iterator[Checked]:
     for name, entry in entries.items():
         command, args = get_command(row, entry)
         state = _command_state(command)
-        remedy = "" if state == "fine" else f"{again[:-2]} --name {name}`."
+        quoted = shlex.quote(strip_control_chars(name))
+        remedy = "" if state == "fine" else f"{again[:-2]} --name {quoted}`."
         one = Checked(row.name, row.title, here.file, state, name, command, remedy, args)
         yield replaced(one, env=_get_env(row, entry), disabled=_is_disabled(entry))
 

@@ -138,7 +138,7 @@ def _served_twice(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]:
             yield AccountFault(
                 "served twice",
                 f"{names} in {title} serve the same account, {_title(one)}.",
-                f"{other}Else `kartra-mcp uninstall {client} --name {last.name}`.",
+                f"{other}Else `kartra-mcp uninstall {client} --name {_quote(last.name)}`.",
             )
 
 
@@ -173,7 +173,7 @@ def _not_ready(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]:
     for one in accounts:
         problem, names = one.problem, ", ".join(one.names)
         if problem is not None and problem.code in ("no_connection", "several_connections"):
-            remedy = f"`kartra-mcp setup --name {one.names[0]} --connection ID` sets another one."
+            remedy = f"`{_setup(one)} --connection ID` sets another one."
             yield AccountFault("connection", f"{names}: {problem.message}", remedy)
         elif problem is not None and problem.message not in told:
             told.add(problem.message)
@@ -186,7 +186,7 @@ def _connection_fault(one: LocalAccount) -> AccountFault:
     connection = one.connection
     assert connection is not None  # noqa: S101  such a state is that of a connection
     message = f"{', '.join(one.names)}: {_title(one)} is {display_value(connection.state, 40)}."
-    again = f"`kartra-mcp setup --name {one.names[0]}`"
+    again = f"`{_setup(one)}`"
     remedies = {
         "needs reconnect": f"{again} reconnects the same connection.",
         "being prepared": "Membrane is at work. Run `kartra-mcp accounts` again in a minute.",
@@ -257,7 +257,11 @@ def _commands(accounts: Iterable[LocalAccount], folder: Path) -> str:
 
 
 def _install(entry: ClientEntry) -> str:
-    return f"{INSTALL} {entry.client} --name {entry.name}"
+    return f"{INSTALL} {entry.client} --name {_quote(entry.name)}"
+
+
+def _setup(one: LocalAccount) -> str:
+    return f"kartra-mcp setup --name {_quote(one.names[0])}"
 
 
 def _entry(entry: ClientEntry) -> str:
