@@ -1,7 +1,8 @@
 """`make screenshots`: an approval as a moving picture and a still one, into docs/pictures.
 
-Server, page, PIN and refund are real, on the rehearsal account. Only the chat is drawn: it shows
-what the server answered, and is labelled as an illustration.
+Server, page, PIN and refund are real, on the rehearsal account. The chat is drawn: it shows what
+the server answered, and is labelled as an illustration. The page reads the name of the approver
+from the system; the picture shows the invented user instead.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MOVING, STILL = FOLDER / "approval.webp", FOLDER / "approval.png"
 SIZE = ViewportSize(width=960, height=700)
 TOOL, SALE = "kartra_refund_transaction", {"transaction_id": 101}
 CLIENT = "example-chat"
-SETTINGS = {"GATE_IRREVERSIBLE": "human", "PAGE": "on", "ACTOR": "ada"}
+SETTINGS = {"GATE_IRREVERSIBLE": "human", "PAGE": "on", "ACTOR": fixtures.ACTOR}
 ROUNDS = 3
 """The picture stops at the result, so that it does not move for ever next to a text."""
 COLOURS = 128
@@ -88,6 +89,8 @@ def approved(browser: Browser, client: Client) -> Generator[Frame]:
     yield _shown(page, 2)
     card.locator("button[value=approve]").click()
     page.get_by_role("status").first.wait_for()
+    approver = page.locator("[data-unused] p.soft bdi").first
+    approver.evaluate("(shown, name) => { shown.textContent = name }", fixtures.ACTOR)
     yield _shown(page, 3.5)
     receipt = client.call(TOOL, **SALE)["receipt"]
     done = [("user", "I approved it."), ("tool", f"{_call()}\n\n{_done(receipt)}")]
