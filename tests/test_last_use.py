@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -68,11 +69,41 @@ def of_another_program(agency: Agency, folder: Path) -> None:
         db.execute("CREATE TABLE other (x)")
 
 
+def altered(script: str) -> Arrange:
+    """Let another program alter the tables of a ledger, whose triggers would refuse it."""
+
+    def arrange(agency: Agency, folder: Path) -> None:
+        agency.record(folder, "con_acme", at=SEVEN)
+        with closing(sqlite3.connect(folder / "ledger.db")) as db:
+            triggers = db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+            for (name,) in triggers.fetchall():
+                db.execute(f'DROP TRIGGER "{name}"')
+            db.executescript(script)
+
+    return arrange
+
+
+VIEW_WITHOUT_END = """
+DROP TABLE lines;
+CREATE VIEW lines AS WITH RECURSIVE endless(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless)
+SELECT n, n AS at FROM endless;
+"""
+
+
+def pipe(name: str) -> Arrange:
+    def arrange(agency: Agency, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(folder / name)
+
+    return arrange
+
+
 def broken_files(agency: Agency, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "served.json").write_text("[")
     (folder / "actions-0.json").write_text('{"connection": {"id": 5}}')
     (folder / "actions-1.json").write_text("[]")
+    (folder / "actions-2.json").write_text('{"connection": {"id": "con_acme", "name": 5}}')
 
 
 USES: dict[str, tuple[tuple[Arrange, ...], float | None, int, list[str]]] = {
@@ -86,6 +117,15 @@ USES: dict[str, tuple[tuple[Arrange, ...], float | None, int, list[str]]] = {
     "a log without its index": ((without_its_index,), None, 0, ["ledger"]),
     "a damaged ledger": ((damaged,), None, 0, ["ledger"]),
     "another database": ((of_another_program,), None, 0, ["ledger"]),
+    "a time that is a text": ((altered("UPDATE lines SET at = 'x'"),), None, 0, ["ledger"]),
+    "a time without a date": ((altered("UPDATE lines SET at = 9e999"),), None, 0, ["ledger"]),
+    "an id that is a path": (
+        (altered("UPDATE intents SET id = '../x', state = 'running'"),),
+        *(None, 0, ["ledger"]),
+    ),
+    "a view without end": ((altered(VIEW_WITHOUT_END),), None, 0, ["ledger"]),
+    "a pipe as ledger": ((pipe("ledger.db"),), None, 0, ["ledger"]),
+    "pipes as files": ((pipe("served.json"), pipe("actions-0.json")), None, 0, []),
     "broken files": ((broken_files,), None, 0, []),
 }
 

@@ -190,6 +190,22 @@ def test_names_from_membrane_cannot_move_the_cursor(agency: Agency):
     assert "--name shop-31mtwo-0m-rm-rf --connection con_x" in shown
 
 
+def test_names_from_a_clients_file_cannot_move_the_cursor_or_end_a_command(agency: Agency):
+    agency.connect().write_entry(CURSOR, "acme", CONNECTION="con_acme")
+    agency.write_entry(CURSOR, "\x1b[2Jx\u202e; rm", CONNECTION="con_acme")
+    agency.record(agency.state, "con_acme", "unknown")
+    shown = agency.list_accounts("--offline").stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "uninstall cursor --name '[2Jx; rm'" in shown
+
+
+@pytest.mark.parametrize("folder", ["/tmp/\ud800", "/tmp/\0"])
+def test_a_folder_that_no_system_can_name_is_a_fault(agency: Agency, folder: str):
+    agency.connect().write_entry(CURSOR, "acme", CONNECTION="con_acme", STATE_DIR=folder)
+    assert agency.told().kinds == ["state folder"]
+
+
 # What is chosen by Membrane
 
 

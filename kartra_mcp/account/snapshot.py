@@ -106,7 +106,8 @@ def parse_stored_connection(kept: Any) -> Connection | None:
         found = Connection(**kept["connection"])
     except (KeyError, TypeError):
         return None
-    return found if isinstance(found.id, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    texts = (found.id, found.key, found.name, found.app, found.state, found.created_at)
+    return found if all(isinstance(text, str) for text in texts) else None  # pyright: ignore[reportUnnecessaryIsInstance]
 
 
 def stored_entries(kept: Any) -> list[Any]:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from kartra_mcp.core.file_locks import is_locked, try_exclusive_lock
+from kartra_mcp.core.files import read_small_text
 from kartra_mcp.core.private_folder import make_private_folder
 
 WORK = "work-"
+MAX_FILE_BYTES = 256_000_000
+"""Largest file that is read back, far above the longest list of actions that is accepted."""
 
 
 def _is_held(lock: Path) -> bool:
@@ -44,7 +47,7 @@ class StateDir:
     def read(self, name: str) -> Any:
         """Return the JSON stored under a name; None if there is none or it is damaged."""
         try:
-            return json.loads((self.folder / name).read_text(encoding="utf-8"))
+            return json.loads(read_small_text(self.folder / name, MAX_FILE_BYTES))
         except (OSError, ValueError, RecursionError):
             return None
 

@@ -32,7 +32,8 @@ def resolve_folder(text: str) -> Path | None:
         return None
     try:
         found = expand_home(text) if text.startswith("~") else Path(text)
-    except (RuntimeError, ValueError):  # no home folder is known
+        os.fsencode(found)
+    except (RuntimeError, ValueError):  # no home folder is known; no name of a file
         return None
     return found if found.is_absolute() else None
 

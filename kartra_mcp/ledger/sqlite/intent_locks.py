@@ -23,6 +23,11 @@ from kartra_mcp.ledger.transaction import Transaction
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
+def is_intent_id(text: str) -> bool:
+    """Return whether a text can be the id of an intent, and so the name of its lock file."""
+    return _NAME.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class IntentLocks:
     """The folder of lock files. An intent is settled only while the write lock is held."""
@@ -87,5 +92,5 @@ class IntentLocks:
         return any(self.is_locked(path.stem) for path in self.folder.glob("*.lock"))
 
     def _lock_path(self, intent_id: str) -> str:
-        assert _NAME.fullmatch(intent_id), intent_id  # noqa: S101  made by `make_intent_id`
+        assert is_intent_id(intent_id), intent_id  # noqa: S101  made by `make_intent_id`
         return f"{self.folder}{os.sep}{intent_id}.lock"  # no `Path`, which is slower than the lock
