@@ -93,7 +93,7 @@ def test_another_bundle_is_refused(
 
 def test_the_forms_leave_no_field_out(bundle: ModuleType, manifest: dict[str, Any]) -> None:
     """Emptied and unfilled are tried on every field that can be."""
-    by_name = {form.said: form for form in bundle.forms(manifest)}
+    by_name = {form.title: form for form in bundle.forms(manifest)}
     emptied, nothing = by_name["every text emptied"], by_name["no defaults"]
     texts = {n for n, field in manifest["user_config"].items() if field["type"] == "string"}
     assert {name for name, value in emptied.typed.items() if value == ""} == texts

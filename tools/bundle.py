@@ -87,7 +87,7 @@ class Packer:
 class Form:
     """A filled-in form: the typed values, whether the manifest has defaults, and the use of it."""
 
-    said: str
+    title: str
     typed: Mapping[str, Any]
     use: Use
     does: str
@@ -222,7 +222,7 @@ def tried(config: Mapping[str, Any], uv: Path, home: Path, form: Form) -> str:
         bundle_use.install_stand_in(home, *form.stand_in)
     started = time.monotonic()
     seconds, tools = anyio.run(bundle_use.used, parameters(config, uv, home), started, form.use)
-    return f"{form.said}: {tools} tools {seconds:.1f} s after the start, {form.does}"
+    return f"{form.title}: {tools} tools {seconds:.1f} s after the start, {form.does}"
 
 
 def end_page(place: Path, home: Path) -> None:

@@ -44,17 +44,17 @@ class Off(Exception):
 
 async def used(server: StdioServerParameters, started: float, use: Use) -> tuple[float, int]:
     """List the tools, then `use` them; return the seconds to the list, and the number of tools."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         try:
             with anyio.fail_after(PATIENCE):
-                async with Client(stdio_client(server, errlog=said)) as client:
+                async with Client(stdio_client(server, errlog=log)) as client:
                     tools = len((await client.list_tools()).tools)
                     seconds = time.monotonic() - started
                     await use(client)
                     return seconds, tools
         except Exception as problem:
-            said.seek(0)
-            raise Off(f"it does not run: {problem!r}\n{said.read()[-4000:]}") from problem
+            log.seek(0)
+            raise Off(f"it does not run: {problem!r}\n{log.read()[-4000:]}") from problem
 
 
 async def read(client: Client) -> None:

@@ -53,7 +53,7 @@ def _show(report: AccountsReport) -> None:
     if report.next_step:
         print_line(report.next_step)
     if report.faults:
-        print_line("\nTo mend:", "bold")
+        print_line("\nTo fix:", "bold")
     for fault in report.faults:
         print_line(f"- {_whole(fault.message)}")
         print_line(f"  {_whole(fault.remedy)}")

@@ -43,7 +43,7 @@ CONTENTS: Mapping[str, tuple[str, ...]] = {
         *("docs/mutants", "docs/publishing", "tests/conformance/README", "docs/decisions/*"),
     ),
 }
-"""Parts of the table of contents. A page that is in none stands under "More"."""
+"""Parts of the table of contents. A page that is in none is listed under "More"."""
 
 
 def write_sources(folder: Path) -> int:

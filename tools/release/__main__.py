@@ -27,7 +27,7 @@ PARTS = (WHEEL, SDIST, BUNDLE, SBOM)
 def main(programs: str, *flags: str) -> int:
     """Run every step; `programs` is the folder of uv and cyclonedx-py.
 
-    With `--write` docs/licences.md is written anew. With `--strict` it must not differ, otherwise
+    With `--write` docs/licences.md is rewritten. With `--strict` it must not differ, otherwise
     a difference is only named: a new version of a dependency must not stop unrelated work.
     """
     try:
@@ -88,10 +88,10 @@ def check_dependencies(tools: Tools, flags: Iterable[str]) -> str:
     if "--write" in flags:
         licences.PAGE.write_text(page, "utf-8", newline="\n")
     elif page != licences.PAGE.read_text("utf-8"):
-        told = "docs/licences.md differs: run `make release-check WRITE=1` and look at the change"
+        notice = "docs/licences.md differs: run `make release-check WRITE=1` and look at the change"
         if "--strict" in flags:
-            raise Off(told)
-        print(f"release: NOTE: {told}")
+            raise Off(notice)
+        print(f"release: NOTE: {notice}")
     components = write_sbom(tools, installed, {one.name: one.licence for one in found})
     return f"{len(found)} packages with allowed licences; {SBOM.name}: {components} components"
 

@@ -43,8 +43,10 @@ def check(tools: Tools, pins: Mapping[str, str]) -> str:
     # `pytest`, not `python -m pytest`: the folder is not on the path, so that the wheel is used.
     words = ("-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider")
     vocabulary = {"TIKTOKEN_CACHE_DIR": str(ROOT / ".venv" / "vocabulary")}
-    said = ran([environment / "bin" / "pytest", *words, *SAMPLE], env={**os.environ, **vocabulary})
-    return said.strip().splitlines()[-1]
+    output = ran(
+        [environment / "bin" / "pytest", *words, *SAMPLE], env={**os.environ, **vocabulary}
+    )
+    return output.strip().splitlines()[-1]
 
 
 def test_tools() -> Iterator[str]:

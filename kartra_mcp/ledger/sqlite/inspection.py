@@ -62,7 +62,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """Open the file for reading, without the files that SQLite creates for a reader.
 
     The log of a running server is read by its own index (`-shm`), which is never created here.
-    Without a log nobody has begun to write, and the file is complete in itself.
+    Without a log no write has begun, and the file is complete in itself.
     """
     if not path.is_file():  # SQLite would wait for the writer of a pipe
         raise LedgerDamagedError("it is not a regular file")

@@ -1,4 +1,4 @@
-"""Faults between accounts, each with its mend, and the commands that add an account."""
+"""Faults between accounts, each with its fix, and the commands that add an account."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INSTALL = "kartra-mcp install"
 
 @dataclass(frozen=True, slots=True)
 class AccountFault:
-    """A fault that the user must mend: its kind, one sentence, and what to do."""
+    """A fault that the user must fix: its kind, one sentence, and what to do."""
 
     kind: str
     message: str
@@ -169,14 +169,14 @@ def _damaged_ledgers(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]
 
 
 def _not_ready(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]:
-    told: set[str] = set()
+    reported: set[str] = set()
     for one in accounts:
         problem, names = one.problem, ", ".join(one.names)
         if problem is not None and problem.code in ("no_connection", "several_connections"):
             remedy = f"`{_setup(one)} --connection ID` sets another one."
             yield AccountFault("connection", f"{names}: {problem.message}", remedy)
-        elif problem is not None and problem.message not in told:
-            told.add(problem.message)
+        elif problem is not None and problem.message not in reported:
+            reported.add(problem.message)
             yield AccountFault("membrane", problem.message, problem.remedy)
         elif problem is None and one.state in ("needs reconnect", "being prepared", "archived"):
             yield _connection_fault(one)

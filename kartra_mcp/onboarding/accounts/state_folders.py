@@ -116,13 +116,13 @@ def choose_folder(
     others = [one for one in known.entries if one.key not in keys]
     now = own[0].settings.state_dir if own else known.base
     shared = [one.settings.state_dir for one in others if known.serves(one, ids)]
-    strangers = [one for one in others if not known.serves(one, ids)]
+    foreign = [one for one in others if not known.serves(one, ids)]
     if shared:
         chosen = shared[0]
-    elif own and not any(one.settings.state_dir == now for one in strangers):
+    elif own and not any(one.settings.state_dir == now for one in foreign):
         chosen = now
     else:
-        chosen = _first_free(name, ids, strangers, known)
+        chosen = _first_free(name, ids, foreign, known)
     return None if chosen == now else chosen
 
 
@@ -163,22 +163,22 @@ def own_folder(name: str, known: KnownFolders) -> Path:
 
 
 def _first_free(
-    name: str, ids: frozenset[str], strangers: Sequence[ClientEntry], known: KnownFolders
+    name: str, ids: frozenset[str], foreign: Sequence[ClientEntry], known: KnownFolders
 ) -> Path:
     """Return the account's earlier folder, else the platform's own, else a new one."""
     earlier = (folder for folder, state in known.stored.items() if state.owners & ids)
     for folder in (*earlier, known.base):
-        if known.is_free(folder, ids, strangers):
+        if known.is_free(folder, ids, foreign):
             return folder
-    return _first_named(name, ids, strangers, known)
+    return _first_named(name, ids, foreign, known)
 
 
 def _first_named(
-    name: str, ids: frozenset[str], strangers: Sequence[ClientEntry], known: KnownFolders
+    name: str, ids: frozenset[str], foreign: Sequence[ClientEntry], known: KnownFolders
 ) -> Path:
     folders = known.base / ACCOUNTS
     names = [name, *(f"{name}-{number}" for number in range(2, len(known.stored) + 3))]
-    return next(folders / one for one in names if known.is_free(folders / one, ids, strangers))
+    return next(folders / one for one in names if known.is_free(folders / one, ids, foreign))
 
 
 def _without(known: KnownFolders, own: Sequence[ClientEntry]) -> KnownFolders:
