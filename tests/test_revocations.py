@@ -160,3 +160,30 @@ def test_a_revocation_needs_a_key_a_name_and_a_reason(
 def test_what_is_not_revoked_is_not_released(ledger: Ledger):
     released = code(lambda: ledger.revocations.release(ANN.key, IDA, "a mistake"))
     assert released == "invalid_arguments"
+
+
+def test_a_revoked_admin_releases_nobody(ledger: Ledger):
+    """The page of a replica that did not read the list yet still shows them the form."""
+    ledger.revocations.revoke(CARL.key, IDA, "account taken over")
+    carl = Admin("Carl", CARL.key)
+    assert code(lambda: ledger.revocations.release(CARL.key, carl, "mine")) == "forbidden_role"
+    assert code(lambda: ledger.revocations.revoke(BOB.key, carl, "x")) == "forbidden_role"
+    assert [one.key for one in ledger.revocations.list_in_force()] == [CARL.key]
+
+
+@pytest.mark.parametrize("is_released", [False, True], ids=["revoked", "released again"])
+def test_the_wish_of_a_revoked_person_to_resume_writes_does_not_count(
+    ledger: Ledger, *, is_released: bool
+):
+    ledger.switch.stop(ANN, "strange refunds")
+    ledger.switch.resume(BOB)
+    ledger.revocations.revoke(BOB.key, IDA, "account taken over")
+    assert code(lambda: ledger.switch.resume(BOB)) == "forbidden_role"
+    if is_released:
+        ledger.revocations.release(BOB.key, IDA, "is back")
+    found: Any = ledger.switch.resume(CARL)
+    assert found.resume.who == "Carl"
+    assert attempt(ledger) == "writes_stopped"
+    other = ledger.switch.resume(BOB) if is_released else found
+    assert (other is None) == is_released
+    assert ledger.verify().ok

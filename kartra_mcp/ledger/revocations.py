@@ -75,7 +75,8 @@ class Revocations:
         """Revoke an access at once. What rests on it and was not used is withdrawn.
 
         Raises:
-            RefusedError: `invalid_arguments` without a reason, or for what is no key.
+            RefusedError: `invalid_arguments` without a reason, or for what is no key;
+                `forbidden_role` for an admin who was revoked.
         """
         return self._change("revoked", key, by, reason)
 
@@ -83,7 +84,8 @@ class Revocations:
         """Release an access; what was withdrawn has to be asked for again.
 
         Raises:
-            RefusedError: `invalid_arguments` without a reason, or if it is not revoked.
+            RefusedError: `invalid_arguments` without a reason, or if it is not revoked;
+                `forbidden_role` for an admin who was revoked.
         """
         return self._change("released", key, by, reason)
 
@@ -114,6 +116,10 @@ class Revocations:
         person = {"person": by.person} if by.person else {}
         body = {"event": event, "key": key, "target": name, "who": who, **person, "reason": why}
         with self.store.write_transaction(settles=event == "revoked") as transaction:
+            # The page of a replica may not have read it yet: nobody releases their own access.
+            refusal = find_refusal(transaction, (by.person,)) if by.person else None
+            if refusal is not None:
+                raise refusal
             if event == "revoked":
                 approval_rows.withdraw_all_of(transaction, key, who)
             elif not _find(transaction, (key,)):
@@ -138,6 +144,12 @@ def find_refusal(transaction: Transaction, keys: Sequence[str]) -> RefusedError 
         f"An admin revoked this access at {format_utc(found.at)}. Nothing was done.",
         "Ask an admin of this account. Only an admin can release it.",
     )
+
+
+def is_revoked_since(transaction: Transaction, key: str, line: int) -> bool:
+    """Return whether a person is revoked, or was after an entry: a release does not revive it."""
+    rows = transaction.read(of_keys_query((key,)))
+    return bool(fold({}, rows)) or any(row["n"] > line for row in rows)
 
 
 def fold(known: dict[str, Revocation], rows: Iterable[Any]) -> dict[str, Revocation]:

@@ -13,6 +13,7 @@ from kartra_mcp.ledger.database import Query
 from kartra_mcp.ledger.people import make_name
 from kartra_mcp.ledger.projection import parse_payload
 from kartra_mcp.ledger.records import format_utc
+from kartra_mcp.ledger.revocations import find_refusal, is_revoked_since
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 from kartra_mcp.policy.roles import Right, page_rights
@@ -98,21 +99,18 @@ class Switch:
             None once writes run again; else the stop, with the request that waits.
 
         Raises:
-            RefusedError: `forbidden_role`; `confirmation_used` for the person who asked;
+            RefusedError: `forbidden_role`, also if revoked; `confirmation_used` for who asked;
                 `invalid_arguments` while nothing is stopped.
         """
         _require_right(principal, Right.RESUME)
-        refusal: RefusedError | None = None
         with self.store.write_transaction() as transaction:
             found = find_stop(transaction)
-            if found is None:
-                refusal = _not_stopped_error()
-            elif found.resume is None:
-                _append(transaction, "resume_asked", principal, stop=found.line)
-            elif found.resume.person == principal.key:
-                refusal = _same_person_error()
-            else:
-                _append(transaction, "resumed", principal, stop=found.line)
+            refusal = find_refusal(transaction, (principal.key,)) or _resume_refusal(
+                found, principal
+            )
+            if found is not None and refusal is None:
+                event = "resumed" if found.resume else "resume_asked"
+                _append(transaction, event, principal, stop=found.line)
             found = find_stop(transaction)
         if refusal is not None:
             raise refusal
@@ -131,7 +129,9 @@ def find_stop(transaction: Transaction) -> Stop | None:
         return _make_stop(newest, entry, None)
     row = transaction.fetch_one(_ONE, entry["stop"])
     asked = ResumeRequest(entry["who"], entry["person"], newest["at"])
-    waits = transaction.is_within(asked.at, RESUME_SECONDS)
+    waits = transaction.is_within(asked.at, RESUME_SECONDS) and not is_revoked_since(
+        transaction, asked.person, newest["n"]
+    )
     return _make_stop(row, parse_payload(row["body"]), asked if waits else None)
 
 
@@ -148,6 +148,13 @@ def switch_refusal(transaction: Transaction) -> RefusedError | None:
         "Two people with the role approver or admin can resume them on the page. Reads still run.",
         detail={"stopped_by": found.who, "since": since, "reason": found.reason},
     )
+
+
+def _resume_refusal(stop: Stop | None, principal: Principal) -> RefusedError | None:
+    if stop is None:
+        return _not_stopped_error()
+    asked = stop.resume
+    return _same_person_error() if asked and asked.person == principal.key else None
 
 
 def _make_stop(row: Any, entry: dict[str, Any], resume: ResumeRequest | None) -> Stop:
