@@ -167,6 +167,7 @@ class ServedTeam:
     ledgers: Mapping[str, Ledger]
     store: DatabasePageStore
     places: Mapping[str, TeamPlace]
+    watches: list[RevocationWatch]
 
     def visitor(self, replica: int = 0) -> Member:
         """Return a browser without a session, at one of the replicas."""
@@ -288,9 +289,12 @@ def serving_team(
         public_url = public_url or f"http://127.0.0.1:{ports[0]}"
         config = make_config(public_url, identity.issuer, places, second)
         made = [{name: place.open() for name, place in places.items()} for _ in ports]
-        for one, ledgers in zip(listening, made, strict=True):
-            feed = RevocationFeed(database.connections)
-            watch = RevocationWatch(feed, [place.account for place in places.values()], POLL)
+        names, feed = (
+            [place.account for place in places.values()],
+            RevocationFeed(database.connections),
+        )
+        watches = [RevocationWatch(feed, names, POLL) for _ in ports]
+        for one, ledgers, watch in zip(listening, made, watches, strict=True):
             accounts = [
                 PageAccount(
                     config.accounts[name],
@@ -303,7 +307,9 @@ def serving_team(
             ]
             page = _make_page(config, accounts, store, clock)
             kept.enter_context(_running(page, one, watch))
-        yield ServedTeam(public_url, ports, identity, clock, config, made[0], store, places)
+        yield ServedTeam(
+            public_url, ports, identity, clock, config, made[0], store, places, watches
+        )
 
 
 def _make_page(

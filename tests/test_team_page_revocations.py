@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from math import inf
 
 import pytest
 from page_client import Reply
@@ -59,6 +60,18 @@ def test_the_sessions_of_a_revoked_user_end_on_every_replica(team: ServedTeam):
 def _logs_in(team: ServedTeam, name: str) -> bool:
     member = team.visitor()
     return member.finish(member.begin(), name).status == 303 and is_in(member)
+
+
+def test_no_session_ends_while_the_lists_are_not_known(team: ServedTeam):
+    """A replica that cannot read them shows no account, and calls nobody revoked."""
+    hana, (watch, _) = team.login("hana"), team.watches
+    clock, watch.clock = watch.clock, lambda: inf
+    assert hana.get("/page/a/main/").status == 404
+    assert "The main shop" not in hana.get("/page").text
+    other = team.visitor()
+    assert other.finish(other.begin(), "hugo").status == 303
+    watch.clock = clock
+    assert hana.get("/page/a/main/").status == 200
 
 
 def test_one_account_ends_and_the_other_stays(team: ServedTeam):

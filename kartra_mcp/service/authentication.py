@@ -86,12 +86,14 @@ def _check_access(principal: Principal, account: str, revocations: RevocationWat
 
     A new token could not help the person, so that no challenge lets the client log in again.
     """
-    if not revocations.is_read(account):
+    token = revocations.has(account, principal.token_key)
+    person = revocations.has(account, principal.key)
+    if token is None or person is None:
         retry = {"retry-after": RETRY_SECONDS}
         raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "revocations", retry)
-    if revocations.has(account, principal.token_key):
+    if token:
         raise TokenRefused(TokenFault.REVOKED)
-    if revocations.has(account, principal.key):
+    if person:
         raise RequestRefused(HTTPStatus.FORBIDDEN, "revoked")
 
 

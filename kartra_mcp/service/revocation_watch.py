@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,35 +11,46 @@ from anyio.abc import TaskStatus
 
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.threads import run_in_thread
+from kartra_mcp.core.timings import Clock, read_steady_clock
 from kartra_mcp.ledger.postgres.revocation_feed import RevocationFeed
+from kartra_mcp.ledger.postgres.rows import Row
 from kartra_mcp.ledger.revocations import Revocation, fold
 
 POLL_SECONDS = 1.0
 """Seconds between two reads: a revoked access ends on every replica within two seconds."""
+MAX_AGE_SECONDS = 60.0
+"""Seconds after which a list that could not be read again counts as not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """The list of one account: the last entry it rests on, what is revoked, when it was read."""
+
+    last: tuple[int, str] | None
+    revoked: Mapping[str, Revocation]
+    read_at: float
 
 
 @dataclass(slots=True)
 class RevocationWatch:
     """The revoked accesses of the accounts.
 
-    Without the database the last ones count; an account that was never read serves nothing.
+    Without the database the last ones count for a minute; an account whose list is not known serves
+    nothing.
     """
 
     feed: RevocationFeed
     accounts: Sequence[str]
     poll: float = POLL_SECONDS
-    _seen: dict[str, int] = field(default_factory=dict[str, int])
-    _revoked: dict[str, dict[str, Revocation]] = field(
-        default_factory=dict[str, dict[str, Revocation]]
-    )
+    clock: Clock = read_steady_clock
+    _lists: dict[str, _List] = field(default_factory=dict[str, _List])
 
-    def is_read(self, account: str) -> bool:
-        """Return whether the list of an account was ever read."""
-        return account in self._revoked
-
-    def has(self, account: str, key: str) -> bool:
-        """Return whether a person or token is revoked; also while that is not known."""
-        return not self.is_read(account) or key in self._revoked[account]
+    def has(self, account: str, key: str) -> bool | None:
+        """Return whether a person or token is revoked; None while that is not known."""
+        known = self._lists.get(account)
+        if known is None or self.clock() - known.read_at > MAX_AGE_SECONDS:
+            return None
+        return key in known.revoked
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Read the lists until it is cancelled. It counts as started after the first try."""
@@ -55,8 +66,22 @@ class RevocationWatch:
 
     def read(self) -> None:
         """Read what is new. Synchronous."""
-        seen = {name: self._seen.get(name, 0) for name in self.accounts}
+        began = self.clock()
+        last = {name: known.last for name, known in self._lists.items()}
+        seen = {name: (last.get(name) or (0, ""))[0] for name in self.accounts}
         for account, rows in self.feed.read_new(seen).items():
-            with suppress(KartraMCPError, LookupError):  # an altered entry is of one account
-                self._revoked[account] = fold(dict(self._revoked.get(account, {})), rows)
-                self._seen[account] = rows[-1]["n"] if rows else seen[account]
+            # An altered entry is of one account: its list is not known once it is too old.
+            with suppress(KartraMCPError, LookupError, TypeError):
+                self._take(account, rows, began)
+
+    def _take(self, account: str, rows: Sequence[Row], began: float) -> None:
+        known = self._lists.get(account) or _List(None, {}, began)
+        if known.last is not None:
+            if not rows or (rows[0]["n"], rows[0]["body"]) != known.last:
+                # A failover or a restore gave the ledger another history: read all of it next.
+                self._lists[account] = _List(None, known.revoked, known.read_at)
+                return
+            rows = rows[1:]
+        before = known.revoked if known.last is not None else {}
+        last = (rows[-1]["n"], rows[-1]["body"]) if rows else known.last
+        self._lists[account] = _List(last, fold(dict(before), rows), began)

@@ -18,7 +18,7 @@ from kartra_mcp.ledger.postgres.migrations import quote_schema
 from kartra_mcp.ledger.postgres.rows import Row
 
 SECONDS = 3.0
-_NEW = "SELECT n, at, body FROM {}.lines WHERE kind = 'revocation' AND n > ? ORDER BY n"
+_NEW = "SELECT n, at, body FROM {}.lines WHERE kind = 'revocation' AND n >= ? ORDER BY n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class RevocationFeed:
     connections: Connections
 
     def read_new(self, seen: Mapping[str, int]) -> dict[str, list[Row]]:
-        """Return the entries after the number that was seen, by account.
+        """Return the entries from the number on that was seen last, by account.
 
         An account whose tables cannot be read is left out.
 

@@ -36,14 +36,19 @@ STREAM_SECONDS = 60.0
 class PageAccount:
     """Parts of an account that its page needs: its ledger, its caps, its server.
 
-    `is_revoked`: an admin revoked the access of the principal with this key.
+    `is_revoked`: an admin revoked the access of the principal with this key; None while that is
+    not known.
     """
 
     config: TeamAccount
     ledger: Ledger
     limits: Limits
     backend: Backend
-    is_revoked: Callable[[str], bool]
+    is_revoked: Callable[[str], bool | None]
+
+    def admits(self, principal: str) -> bool:
+        """Return whether it is known that the access of a principal is not revoked."""
+        return self.is_revoked(principal) is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ class Viewers:
         if issuer is None:  # the team file has changed since the login
             return None
         principal = assign_roles(login.principal, issuer, account.config)
-        if principal is None or account.is_revoked(principal.key) or not page_rights(principal):
+        if principal is None or not account.admits(principal.key) or not page_rights(principal):
             return None
         auth_time = login.auth_time or 0.0
         is_fresh = self.clock() - auth_time <= self.max_age

@@ -86,7 +86,7 @@ def make_team_page(
     site = make_team_site(config.public_url)
     served = list(accounts)
 
-    def is_shut_out(principal: str) -> bool:
+    def is_shut_out(principal: str) -> bool:  # not while it is not known: that ends a session
         return all(account.is_revoked(principal) for account in served)
 
     gate = TeamGate(site, store, plain, is_shut_out, clock)
