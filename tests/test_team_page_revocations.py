@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Generator
+from contextlib import closing
 from math import inf
 
 import pytest
@@ -84,6 +86,18 @@ def test_one_account_ends_and_the_other_stays(team: ServedTeam):
     assert hana.get("/page/a/second/").status == 200
 
 
+def test_an_open_stream_of_a_revoked_user_shows_no_further_request(team: ServedTeam):
+    hana = team.login("hana")
+    with closing(http.client.HTTPConnection("127.0.0.1", hana.port, timeout=60)) as wire:
+        hana.send(wire, "GET", "/page/a/main/events", (), None)
+        answer = wire.getresponse()
+        assert any(line.startswith(b"data: ") for line in answer)
+        revoke(team, "hana", "main")
+        wait_for(lambda: hana.get("/page/a/main/").status == 404)
+        team.ask()
+        assert b"data: " not in answer.read()
+
+
 def test_a_revoked_approver_cannot_decide_before_the_page_hears_of_it(team: ServedTeam):
     number = team.ask()
     hana = team.login("hana")
@@ -143,6 +157,15 @@ def test_only_an_admin_revokes_and_releases(team: ServedTeam, name):
     assert member.post(RELEASE, key=team.person("vera").key).status == 403
     (found,) = team.ledgers["main"].revocations.list_in_force()
     assert found.key == team.person("vera").key
+
+
+def test_a_subject_that_no_entry_names_is_pointed_out(team: ServedTeam):
+    team.ask()
+    ian = team.login("ian")
+    assert "a misspelled one revokes nobody" in said(
+        ian, ian.post(REVOKE, subject="be", reason="x")
+    )
+    assert "misspelled" not in said(ian, ian.post(REVOKE, subject="bea", reason="x"))
 
 
 @pytest.mark.parametrize("fields", [{"subject": " ", "reason": "x"}, {"subject": "bea"}])

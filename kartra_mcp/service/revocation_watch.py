@@ -82,6 +82,6 @@ class RevocationWatch:
                 self._lists[account] = _List(None, known.revoked, known.read_at)
                 return
             rows = rows[1:]
-        before = known.revoked if known.last is not None else {}
+        before: dict[str, Revocation] = {} if known.last is None else dict(known.revoked)
         last = (rows[-1]["n"], rows[-1]["body"]) if rows else known.last
-        self._lists[account] = _List(last, fold(dict(before), rows), began)
+        self._lists[account] = _List(last, fold(before, rows), began)

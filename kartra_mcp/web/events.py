@@ -39,16 +39,22 @@ class LedgerState:
     bulk: str = ""
 
 
+def admit_every(_: Session) -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class PageEvents:
     """Pending approvals and bulk runs as last read, and the open streams.
 
     `stream_life` bounds a stream where its session may end elsewhere: it reconnects, or may not.
+    `admits` is asked before each event: the access of its user may have been revoked.
     """
 
     ledger: Ledger
     poll_interval: float = PageTimings().event_poll
     stream_life: float = math.inf
+    admits: Callable[[Session], bool] = admit_every
     listeners: int = 0
     ended: bool = False
     _state: LedgerState = LedgerState()
@@ -80,7 +86,12 @@ class PageEvents:
         await send(_body_part(f"retry: {RETRY_MS}\n\n"))
         sent: LedgerState | None = None
         ends_at = anyio.current_time() + self.stream_life
-        while stream in session.streams and not self.ended and anyio.current_time() < ends_at:
+        while (
+            stream in session.streams
+            and self.admits(session)
+            and not self.ended
+            and anyio.current_time() < ends_at
+        ):
             changed = self._changed
             if sent != self._state:
                 before, sent = sent, self._state

@@ -19,7 +19,9 @@ from kartra_mcp.web.actions import Actions
 from kartra_mcp.web.backend import Backend
 from kartra_mcp.web.events import PageEvents
 from kartra_mcp.web.routes import Routes
+from kartra_mcp.web.sessions import Session
 from kartra_mcp.web.team.decider import TeamDecider
+from kartra_mcp.web.team.gate import TeamSession
 from kartra_mcp.web.team.return_paths import AGAIN, ROOT
 from kartra_mcp.web.team.switching import SwitchActions
 from kartra_mcp.web.timings import PageTimings
@@ -77,7 +79,12 @@ def make_account_pages(
         home=ROOT,
         again=AGAIN,
     )
-    live = PageEvents(ledger, timings.event_poll, STREAM_SECONDS)
+
+    def admits(session: Session) -> bool:
+        assert isinstance(session, TeamSession)  # noqa: S101  made by the gate
+        return account.admits(session.principal)
+
+    live = PageEvents(ledger, timings.event_poll, STREAM_SECONDS, admits)
     actions = Actions(ledger, account.backend, TeamDecider(ledger, max_age), root, AGAIN)
     switch = SwitchActions(ledger, root).make_routes()
     routes = Routes(Pages(ledger, place), plain, live, account.backend, actions, switch)

@@ -26,6 +26,10 @@ from kartra_mcp.web.views.flash import FlashMessage
 
 NO_REASON = "no reason given"
 """Stopping is urgent: it does not wait for a reason."""
+_COMPARE = (
+    "No entry names this user. Compare the subject with your login provider: a misspelled one "
+    "revokes nobody."
+)
 
 
 def read_stop_reason(form: Mapping[str, str]) -> str:
@@ -92,7 +96,8 @@ class SwitchActions:
             key = make_principal_key(principal.issuer, subject) if subject else ""
             by = Admin(make_name(principal), principal.key)
             found = self.ledger.revocations.revoke(key, by, form.get("reason", ""))
-            return f"The access of {found.name} to this account is revoked on every replica."
+            done = f"The access of {found.name} to this account is revoked on every replica."
+            return f"{done} {_COMPARE}" if found.is_unnamed else done
 
         return await self._change(request, work)
 
