@@ -24,7 +24,13 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients examples conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs numbers clean
+.PHONY: need-node help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients examples conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs numbers clean
+
+# Checked before anything is installed: without it the rest of the target is of no use.
+need-node:
+	@for each in node npm npx; do command -v $$each >/dev/null || { \
+	  echo "make $(MAKECMDGOALS) needs Node.js with npm; $$each was not found. Nothing was done." >&2; \
+	  echo "Get it from https://nodejs.org/ and run the command again." >&2; exit 1; }; done
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +45,7 @@ test: $(VENV)/ready-dev $(VENV)/vocabulary ## Run the whole test suite
 	@TIKTOKEN_CACHE_DIR=$(VENV)/vocabulary PYTHONDONTWRITEBYTECODE= \
 	  $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
-check: $(VENV)/ready-browser ## What CI runs: format, lint, types (needs Node.js), tests
+check: $(VENV)/ready-browser ## What CI runs: format, lint, types, tests
 	$(PY) -m ruff format --check
 	$(PY) -m ruff check
 	$(PY) -m pyright --pythonpath $(PY)
@@ -52,11 +58,11 @@ fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshot
 	$(PY) tools/registry.py
 	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
 
-browser: $(VENV)/ready-browser build/site/index.html ## Test page and documents in a real Chromium (installs it, as root on Debian)
+browser: need-node $(VENV)/ready-browser build/site/index.html ## Test page and documents in a real Chromium (installs it, as root on Debian)
 	@$(PY) tools/browser.py "$(AXE)"
 	@$(PY) -m pytest -n auto --dist worksteal tests/browser
 
-screenshots: $(VENV)/ready-browser ## Make every picture of README and docs again: demo, approval, page in light and dark
+screenshots: need-node $(VENV)/ready-browser ## Make every picture of README and docs again: demo, approval, page in light and dark
 	@$(PY) tools/browser.py "$(AXE)"
 	@$(PY) -m benchmarks.demo_picture
 	@$(PY) -m benchmarks.approval_picture
@@ -83,10 +89,10 @@ evals: $(VENV)/ready-dev ## Let the worst models try every gate and role (SMOKE=
 fuzz: $(VENV)/ready-dev ## Look for inputs that break a parser, ten minutes each (SMOKE=1; TARGETS="csv wire" SECONDS=60)
 	@cd tests && $(abspath $(PY)) -m fuzz --seconds $(if $(SMOKE),2 --seed 1,$(or $(SECONDS),600)) $(if $(TARGETS),--targets $(TARGETS))
 
-inspector: $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
+inspector: need-node $(VENV)/ready ## Let the official MCP inspector list and call the tools (needs Node.js)
 	@$(PY) tools/inspector.py "$(INSPECTOR)"
 
-vendor: $(VENV)/ready ## Let the vendor's own JavaScript client judge the sandbox over HTTP (needs npm)
+vendor: need-node $(VENV)/ready ## Let the vendor's own JavaScript client judge the sandbox over HTTP (needs npm)
 	@$(PY) tools/vendor.py "$(VENDOR)"
 
 clients: $(VENV)/ready-dev ## Drive real clients and write docs/clients (CLIENTS="mcp-2 ts-v1" for some; SMOKE=1)
@@ -95,10 +101,10 @@ clients: $(VENV)/ready-dev ## Drive real clients and write docs/clients (CLIENTS
 examples: $(VENV)/ready-dev ## Run the programs of docs/frameworks.md unmodified (EXAMPLES="langchain"; WRITE=1; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m frameworks $(if $(SMOKE),--smoke) $(if $(WRITE),--write) $(EXAMPLES)
 
-conformance: $(VENV)/ready-dev ## Let the official conformance suite judge server and team service (needs npm; SMOKE=1; WRITE=1: its page)
+conformance: need-node $(VENV)/ready-dev ## Let the official conformance suite judge server and team service (needs npm; SMOKE=1; WRITE=1: its page)
 	@cd tests && $(abspath $(PY)) -m conformance.run "$(SUITE)" "$(NODE)" $(if $(SMOKE),--smoke) $(if $(WRITE),--write)
 
-identity: $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provider (needs npm)
+identity: need-node $(VENV)/ready-dev ## Verify tokens and log in at a real OpenID provider (needs npm)
 	@PYTHONPATH=tests $(PY) tools/oidc.py "$(OIDC)"
 
 mutants: $(VENV)/ready-mutants ## Measure how many faults in the decision modules the tests detect (ONLY="rules retry"; SMOKE=1; WRITE=1: docs/mutants.md)
@@ -110,7 +116,7 @@ model: $(VENV)/ready ## Check the model of the write protocol with spin (Debian'
 deploy: $(VENV)/ready-deploy ## Check container file, chart, manifests and units offline (WRITE=1: make the manifests)
 	@$(PY) tools/deploy.py $(if $(WRITE),--write)
 
-manifest: ## Check the Claude Desktop bundle's manifest (needs Node.js)
+manifest: need-node ## Check the Claude Desktop bundle's manifest (needs Node.js)
 	@$(NPX) $(MCPB) validate manifest.json
 
 registry: $(VENV)/packaging/ready ## Check server.json by the MCP registry's own schema
@@ -118,7 +124,7 @@ registry: $(VENV)/packaging/ready ## Check server.json by the MCP registry's own
 	  --type mcp-registry --rule mcp-registry-server-json-valid server.json
 	@echo "registry: server.json is as the registry's schema wants it."
 
-bundle: $(VENV)/ready $(VENV)/packaging/uv-ready ## Build Claude Desktop's bundle, and start it as that host would (needs Node.js; QUICK=1: once)
+bundle: need-node $(VENV)/ready $(VENV)/packaging/uv-ready ## Build Claude Desktop's bundle, and start it as that host would (needs Node.js; QUICK=1: once)
 	@$(PY) tools/bundle.py "$(MCPB)" $(TOOLS)/uv $(if $(QUICK),--quick)
 
 dist: $(VENV)/ready $(VENV)/packaging/ready ## Build wheel and sdist, and install the wheel with uv, pipx and pip
@@ -130,7 +136,7 @@ workflows: $(VENV)/packaging/ready ## Lint .github offline: rights, pins, inject
 	@$(TOOLS)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@echo "workflows: no findings."
 
-release-check: workflows registry dist manifest bundle ## Check all of a release that this machine can (WRITE=1: docs/licences.md; STRICT=1)
+release-check: need-node workflows registry dist manifest bundle ## Check all of a release that this machine can (WRITE=1: docs/licences.md; STRICT=1)
 	@PYTHONPATH=tools $(PY) -m release $(TOOLS) $(if $(WRITE),--write) $(if $(STRICT),--strict)
 
 docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network, in build/site, and check every link
@@ -154,7 +160,7 @@ clean: ## Remove all that make and the tools put here
 
 # What the server needs; then what its tests and checks need on top of it.
 $(VENV)/ready: pyproject.toml $(PY)
-	@echo "Setting up $(VENV), once…"
+	@echo "Setting up $(VENV), once (a minute or two)…"
 	@$(PIP) --editable .
 	@touch $@
 
