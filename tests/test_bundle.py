@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def bundle() -> ModuleType:
+    sys.path.append(str(ROOT / "tools"))  # the tools import each other by such names
     spec = importlib.util.spec_from_file_location("tools_bundle", ROOT / "tools" / "bundle.py")
     assert spec
     assert spec.loader
@@ -89,6 +90,12 @@ def test_another_bundle_is_refused(
     folder = staged(tmp_path, lock, (bundle.HELD | more) - less)
     with pytest.raises(bundle.Off, match=said):
         bundle.look_at(folder)
+
+
+def test_the_next_step_names_the_file_that_was_built(
+    bundle: ModuleType, manifest: dict[str, Any]
+) -> None:
+    assert f"Open dist/kartra-{manifest['version']}.mcpb with Claude Desktop." == bundle.NEXT
 
 
 def test_the_forms_leave_no_field_out(bundle: ModuleType, manifest: dict[str, Any]) -> None:

@@ -39,6 +39,8 @@ WHEEL = f"kartra_mcp-{__version__}-py3-none-any.whl"
 COPIED = ("manifest.json", "README.md", "LICENSE", "kartra_mcp/__main__.py")
 HELD = {*COPIED, "pyproject.toml", "uv.lock", WHEEL}
 
+NEXT = f"Open {BUNDLE.relative_to(ROOT).as_posix()} with Claude Desktop."
+
 FIRST_DAY = struct.pack("<2H", 0, 1 << 5 | 1)
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
@@ -110,7 +112,7 @@ def main(package: str, uv: str, quick: str = "") -> int:
     except (Off, OSError, TimeoutError) as problem:
         print(f"bundle: {problem}", file=sys.stderr)
         return 1
-    print("bundle: it starts." if quick else f"bundle: all checks passed ({package}).")
+    print(f"bundle: {'it starts' if quick else f'all checks passed ({package})'}. {NEXT}")
     return 0
 
 
@@ -212,8 +214,6 @@ def check(packer: Packer, uv: Path, folder: Path, most: int | None) -> None:
         end_page(place, home)
     if (place / "uv.lock").read_bytes() != (BUILD / "bundle" / "uv.lock").read_bytes():
         raise Off("uv rewrote the lock on the first start, so the built lock is invalid")
-    left = sorted(path.name for path in place.iterdir() if path.name not in {*HELD, "kartra_mcp"})
-    print(f"bundle: uv left in its folder: {', '.join(left)}")
 
 
 def tried(config: Mapping[str, Any], uv: Path, home: Path, form: Form) -> str:
