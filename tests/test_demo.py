@@ -38,6 +38,8 @@ def test_the_demo_shows_every_step_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert "forbidden_request" in shown
     assert "REFUND FULL 97.00 transaction 101" in shown
     assert "Receipt int_" in shown
+    assert shown.rstrip().endswith("kartra-mcp setup --sandbox")
+    assert "serve --sandbox" not in shown
     assert "consent two_step" in " ".join(shown.split())
     assert "\x1b" not in shown, "no colours where there is no terminal"
     assert max(len(line.rstrip()) for line in shown.splitlines() if "/" not in line) <= 80

@@ -140,8 +140,8 @@ def _close(screen: Console, seconds: float) -> None:
     screen.print("and adds this server to your MCP client. It confirms each step with you:")
     screen.print(Text("  kartra-mcp setup", style="cyan"), soft_wrap=True)
     screen.print(Text(f"  ({program} setup, where that is not found)", style="dim"), soft_wrap=True)
-    screen.print("Or go on rehearsing with it, on an account that stays:")
-    screen.print(Text(f"  {program} serve --sandbox", style="cyan"), soft_wrap=True)
+    screen.print("Or go on rehearsing in your client, on an account that stays:")
+    screen.print(Text(f"  {program} setup --sandbox", style="cyan"), soft_wrap=True)
 
 
 def _find_program() -> str:
