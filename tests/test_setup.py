@@ -973,6 +973,12 @@ async def test_the_sandbox_needs_neither_program_nor_login(nothing):
     assert status["result"]["account"] == "SANDBOX"
 
 
+def test_the_question_of_the_place_names_the_page_and_the_terminal(home):
+    child = home.spawn()
+    assert answered(child, irreversible="human", stop="approval") == "approval"
+    assert plain(child.after).count("on the page or in a terminal") == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -37,8 +37,8 @@ WORDS = {
     "CAP_DAY_COUNT": "Irreversible operations in a day, at most (a number)",
 }
 PLACES = (
-    ("client", "in the client if it can ask, else in a terminal with the PIN"),
-    ("outside", "always in a terminal, with the PIN"),
+    ("client", "in the client if it can ask, else with the PIN on the page or in a terminal"),
+    ("outside", "always with the PIN, on the page or in a terminal"),
 )
 
 
