@@ -11,12 +11,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import command_line
 import pexpect
 import pytest
 from mcp import Client, StdioServerParameters
 from polling import until
 from setup_machine import ANSWERS, ROOT, Home, answered, ended, hung_up, plain
 
+from kartra_mcp.cli.install import uninstall_command
 from kartra_mcp.ledger.sqlite.store import open_ledger
 
 pytestmark = [
@@ -58,7 +60,10 @@ def finished(home: Home, child: Any, **other: str) -> str:
 async def test_from_nothing_to_a_client_that_lists_the_tools(nothing):
     child = nothing.spawn_with_programs()
     shown = finished(nothing, child, irreversible="human", refund="250")
-    assert "Restart the client, then ask it: kartra_status" in shown
+    assert shown.rstrip().endswith(
+        "Restart Cursor; its settings list the server under MCP.\nThen ask it: kartra_status"
+    )
+    assert shown.lower().count("restart") == 1
     entry = nothing.entry()
     (made,) = nothing.sql("SELECT id, state FROM connections")
     assert made[1] == "READY"
@@ -933,6 +938,10 @@ def test_without_a_client_the_entry_is_printed(home, how):
     entry = snippet["mcpServers"]["kartra"]
     assert entry["env"]["KARTRA_MCP_CONNECTION"] == "c1"
     assert not home.config.exists()
+    nothing_found = how == "no client is here"
+    assert ("No client was found on this machine" in shown) is nothing_found
+    assert ("No client was written" in shown) is not nothing_found
+    assert shown.rstrip().endswith("Restart the client.\nThen ask it: kartra_status")
 
 
 def test_a_client_that_cannot_be_written_is_reported_and_the_others_are_written(home):
@@ -971,6 +980,17 @@ async def test_the_sandbox_needs_neither_program_nor_login(nothing):
         status = (await client.call_tool("kartra_status", {})).structured_content
     assert status
     assert status["result"]["account"] == "SANDBOX"
+
+
+def test_setup_names_the_command_that_removes_the_rehearsal_account(home):
+    remove = "kartra-mcp uninstall cursor --name kartra-rehearsal"
+    for words in (("--sandbox",), ()):
+        shown = home.run(*SCRIPTED, *words).stdout
+        assert f"To remove the rehearsal account later: {remove}" in shown
+    removed = command_line.run(remove.split()[2:], env=home.environment, command=uninstall_command)
+    assert removed.returncode == 0, removed.stderr
+    assert set(json.loads(home.config.read_text())["mcpServers"]) == {"kartra"}
+    assert "rehearsal" not in home.run(*SCRIPTED).stdout
 
 
 def test_the_question_of_the_place_names_the_page_and_the_terminal(home):

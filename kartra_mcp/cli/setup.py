@@ -23,7 +23,8 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import explicit_settings
 
 STOPPED = f"\nStopped. No change is incomplete. {RERUN_HINT}."
-NEXT = "Restart the client, then ask it: kartra_status"
+NEXT = "Then ask it: kartra_status"
+RESTART = "Restart the client."
 
 
 def setup_command(words: Sequence[str], run_program: runner.Run = runner.run) -> int:
@@ -135,6 +136,12 @@ def _print_summary(story: SetupReport) -> None:
         print_line("\nSettings of the entry:", "bold")
         for name, value in story.env.items():
             print_line(f"  {name}={display_value(value)}")
-    for then in dict.fromkeys(client.then for client in story.clients):
+    _print_next(story)
+
+
+def _print_next(story: SetupReport) -> None:
+    for command in story.removals:
+        print_line(f"\nTo remove the rehearsal account later: {command}")
+    for then in dict.fromkeys(client.then for client in story.clients) or (RESTART,):
         print_line(f"\n{display_value(then)}")
-    print_line(f"\n{NEXT}", "bold")
+    print_line(NEXT, "bold")

@@ -11,6 +11,7 @@ from kartra_mcp.client_config.entry import ServerEntry
 from kartra_mcp.client_config.install import FoundClient
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.onboarding.accounts.entries import list_client_entries
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.options import ENV_PREFIX
 
@@ -26,6 +27,20 @@ def set_clients(setup: SetupContext) -> None:
         _print_snippet(setup, entry)
     for name in names:
         _write(setup, name, entry)
+    setup.story.removals = _list_removals(setup)
+
+
+def _list_removals(setup: SetupContext) -> tuple[str, ...]:
+    """Return the commands that remove each rehearsal entry from the written clients.
+
+    A client that has both entries shows every tool twice.
+    """
+    written = {done.client for done in setup.story.clients}
+    return tuple(
+        f"kartra-mcp uninstall {entry.client} --name {entry.name}"
+        for entry in list_client_entries(setup.settings).entries
+        if entry.client in written and entry.settings.sandbox
+    )
 
 
 def _choose_clients(setup: SetupContext) -> tuple[str, ...]:
@@ -92,9 +107,9 @@ def _write(setup: SetupContext, name: str, entry: ServerEntry) -> None:
 
 
 def _print_snippet(setup: SetupContext, entry: ServerEntry) -> None:
+    found = any(one.exists for one in clients.find_clients(setup.settings))
     env = {name: value for name, value in entry.env.items() if value}
     server = {"command": entry.command, "args": list(entry.args), **({"env": env} if env else {})}
     setup.story.snippet = {"mcpServers": {entry.name: server}}
-    setup.story.left.append(
-        ("No client was written", "Put the entry below into your client's configuration")
-    )
+    what = "No client was written" if found else "No client was found on this machine"
+    setup.story.left.append((what, "Put the entry below into your client's configuration"))

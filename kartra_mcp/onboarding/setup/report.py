@@ -43,7 +43,8 @@ class SetupReport:
     """The result, printed at the end.
 
     `env` are the variables for the clients' entries. `left` is (problem, next step). `snippet` is
-    the entry for manual use if no client was written.
+    the entry for manual use if no client was written. `removals` are the commands that remove the
+    rehearsal account from the written clients.
     """
 
     done: list[str] = field(default_factory=list[str])
@@ -52,6 +53,7 @@ class SetupReport:
     connection: Connection | None = None
     clients: list[Installed] = field(default_factory=list[Installed])
     snippet: Mapping[str, Any] | None = None
+    removals: tuple[str, ...] = ()
     problem: KartraMCPError | None = None
     stopped: bool = False
     refused: bool = False
