@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from kartra_mcp.client_config.entry import ServerEntry
 from kartra_mcp.client_config.install import FoundClient
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.sanitize import strip_control_chars
 from kartra_mcp.onboarding.accounts.entries import list_client_entries
 from kartra_mcp.onboarding.setup.report import SetupContext
 from kartra_mcp.options import ENV_PREFIX
@@ -37,7 +39,7 @@ def _list_removals(setup: SetupContext) -> tuple[str, ...]:
     """
     written = {done.client for done in setup.story.clients}
     return tuple(
-        f"kartra-mcp uninstall {entry.client} --name {entry.name}"
+        f"kartra-mcp uninstall {entry.client} --name {shlex.quote(strip_control_chars(entry.name))}"
         for entry in list_client_entries(setup.settings).entries
         if entry.client in written and entry.settings.sandbox
     )
