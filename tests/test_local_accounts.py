@@ -265,6 +265,22 @@ def test_a_shared_account_or_folder_is_a_fault_with_its_mend(
     assert agency.told(*words).kinds == []
 
 
+def test_two_paths_of_one_folder_are_one_ledger(agency: Agency):
+    agency.connect().write_entry(CURSOR, "acme", CONNECTION="con_acme")
+    agency.state.mkdir(parents=True)
+    (agency.path / "link").symlink_to(agency.state)
+    spelled = f"{agency.path}/link/accounts/.."
+    agency.write_entry(DESKTOP, "acme", CONNECTION="con_acme", STATE_DIR=spelled)
+    assert agency.told().kinds == []
+    agency.write_entry(DESKTOP, "beta", CONNECTION="con_beta", STATE_DIR=spelled)
+    assert agency.told().kinds == ["shared folder"]
+    remedy = agency.told().fault("shared folder")["remedy"]
+    assert f"--state-dir {agency.state / 'accounts' / 'beta'}`" in remedy
+    (agency.path / "loop").symlink_to(agency.path / "loop")
+    agency.write_entry(DESKTOP, "beta", CONNECTION="con_beta", STATE_DIR=f"{agency.path}/loop")
+    assert agency.told("--offline").kinds == []
+
+
 def test_a_mend_of_a_shared_folder_settles_unknown_writes_first(agency: Agency):
     agency.connect().write_entry(CURSOR, "acme", CONNECTION="con_acme")
     shared_folder(agency)

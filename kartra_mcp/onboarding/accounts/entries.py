@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,8 +77,14 @@ def without_own_settings(shell: Settings) -> Settings:
     return replace(shell, environment=env)
 
 
+def find_real_folder(folder: Path) -> Path:
+    """Return a folder without links and `..`: two paths of one folder are one ledger."""
+    return Path(os.path.realpath(folder))  # `resolve` raises where links form a loop
+
+
 def _make_entry(one: Checked, plain: Settings) -> ClientEntry:
-    return ClientEntry(one, make_launch_config(one, plain).settings)
+    settings = make_launch_config(one, plain).settings
+    return ClientEntry(one, replace(settings, state_dir=find_real_folder(settings.state_dir)))
 
 
 def names_of(entries: Sequence[ClientEntry]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from kartra_mcp.core.models import Connection
 from kartra_mcp.core.state_location import NO_FOLDER
 from kartra_mcp.onboarding.accounts.entries import (
     ClientEntry,
+    find_real_folder,
     list_client_entries,
     names_of,
     without_own_settings,
@@ -92,7 +93,7 @@ def complete_settings(
 def read_known_folders(shell: Settings) -> KnownFolders:
     """Read the entries of all clients, and every state folder that they or earlier ones use."""
     entries = tuple(one for one in list_client_entries(shell).entries if not one.settings.sandbox)
-    base = read_settings({}, without_own_settings(shell).environment).state_dir
+    base = find_real_folder(read_settings({}, without_own_settings(shell).environment).state_dir)
     folders = dict.fromkeys([base, *_list_folders(base / ACCOUNTS)])
     folders |= dict.fromkeys(one.settings.state_dir for one in entries)
     return KnownFolders(base, entries, {folder: read_stored_state(folder) for folder in folders})
