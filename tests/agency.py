@@ -22,6 +22,7 @@ from setup_machine import Home
 from kartra_mcp.cli.accounts import accounts
 from kartra_mcp.ledger.records import FinalState
 from kartra_mcp.ledger.sqlite.store import open_ledger
+from kartra_mcp.processes import runner
 from kartra_mcp.settings import read_settings
 
 CURSOR, DESKTOP, CODEX = "cursor", "claude-desktop", "codex"
@@ -97,9 +98,11 @@ class Agency(Home):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "served.json").write_text(json.dumps({"id": connection, "key": "k"}))
 
-    def list_accounts(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def list_accounts(
+        self, *words: str, run_program: runner.Run = in_process.run
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command in this process."""
-        command = partial(accounts, run_program=in_process.run)
+        command = partial(accounts, run_program=run_program)
         return command_line.run(words, env=self.environment, command=command)
 
     def list_as_process(self, *words: str) -> subprocess.CompletedProcess[str]:

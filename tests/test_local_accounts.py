@@ -7,9 +7,13 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import in_process
 import pytest
 from agency import CODEX, CURSOR, DESKTOP, SEVEN, Agency
+
+from kartra_mcp.onboarding.accounts.membrane_reads import MAX_LOGINS_AT_ONCE
 
 
 @pytest.fixture
@@ -67,6 +71,27 @@ def test_membrane_is_asked_once_for_all_entries_of_a_login(two: Agency):
     assert two.started_with("connection", "get") == []
     two.told("--offline")
     assert len(two.started_with("connection", "list")) == 1
+
+
+def test_few_logins_are_asked_at_once(agency: Agency):
+    agency.connect()
+    for number in range(12):
+        program = f'["{agency.membrane}", "--login={number}"]'
+        agency.write_entry(CURSOR, f"one-{number}", MEMBRANE=program)
+    running, most = 0, 0
+
+    async def run(*given: Any, **more: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await in_process.run(*given, **more)
+        finally:
+            running -= 1
+
+    done = agency.list_accounts("--json", run_program=run)
+    assert len(json.loads(done.stdout)["accounts"]) >= 1
+    assert 1 < most <= 2 * MAX_LOGINS_AT_ONCE
 
 
 @pytest.mark.parametrize(

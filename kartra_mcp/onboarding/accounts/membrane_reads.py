@@ -24,6 +24,9 @@ from kartra_mcp.settings import Settings
 LIST_SECONDS, PROBE_SECONDS = 20.0, 5.0
 """Seconds for the connections of one login, and for its version and login state."""
 
+MAX_LOGINS_AT_ONCE = 4
+"""A client's file may have hundreds of entries, each with its own program or environment."""
+
 _NO_USE_ASKING_THE_LOGIN = frozenset({"program_missing", "wrong_program"})
 
 
@@ -64,8 +67,9 @@ def group_logins(settings: Iterable[Settings]) -> dict[Hashable, Login]:
 def list_connections(
     logins: Mapping[Hashable, Login], run_program: runner.Run
 ) -> dict[Hashable, ListedConnections]:
-    """Ask Membrane for the connections of every login at once; errors are in the result."""
+    """Ask Membrane for the connections of all logins, few at once; errors are in the result."""
     found: dict[Hashable, ListedConnections] = {}
+    limiter = anyio.CapacityLimiter(MAX_LOGINS_AT_ONCE)
 
     async def ask_all() -> None:
         async with anyio.create_task_group() as tasks:
@@ -73,7 +77,8 @@ def list_connections(
                 tasks.start_soon(ask, key, login)
 
     async def ask(key: Hashable, login: Login) -> None:
-        found[key] = await _list_of_login(login, run_program)
+        async with limiter:
+            found[key] = await _list_of_login(login, run_program)
 
     anyio.run(ask_all)
     return {key: found[key] for key in logins}
