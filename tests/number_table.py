@@ -230,6 +230,7 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
         ("give a process 120 seconds", min(GRACES), 120),
         ("within two seconds", 2 * revocation_watch.POLL_SECONDS, 2),
         ("reads end after 60 seconds", database_contact.OFFLINE_SECONDS, 60),
+        ("list of an account for 60 seconds", revocation_watch.MAX_AGE_SECONDS, 60),
         ("expired after a day", approval_records.LIFETIME, DAY),
         ("settles it every two minutes", jobs.SETTLE_SECONDS, 2 * MINUTE),
     ],
@@ -246,6 +247,7 @@ NUMBERS: dict[str, list[tuple[str, Any, Any]]] = {
         ("more than 4 MiB", http_endpoint.MAX_BODY_BYTES, 4 * MIB),
         ("for 15 minutes, by the user", result_store.TTL, 15 * MINUTE),
         ("for 60 seconds after the last answer", database_contact.OFFLINE_SECONDS, 60),
+        ("access was not read for 60 seconds", revocation_watch.MAX_AGE_SECONDS, 60),
         ("waits up to 90 seconds", WRITE, 90),
     ],
     "docs/team/matrix.md": [

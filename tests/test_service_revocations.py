@@ -276,6 +276,28 @@ def test_a_bulk_run_of_a_revoked_person_begins_no_further_item(team: Team, deaf:
     assert (done["state"], done["done"]) == ("done", 12)
 
 
+def test_a_bulk_run_that_a_revoked_approver_agreed_to_moves_no_more_money(
+    team: Team, deaf: RunningReplica
+):
+    bea = team.caller("bea").at(deaf)
+    items = [{"transaction_id": sale, "refund_amount": "5"} for sale in (101, 141)]
+    asked = bea.call(BULK, tool=REFUND, items=items).tool_error["confirmation"]
+    number, run = asked["number"], {"bulk_id": asked["bulk_id"]}
+    shown: Any = team.ledger().approvals.get(number)
+    team.decide(number, "hana", shown.typed)
+    answer_late(team, "refund_transaction")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bea.call, BULK, **run)
+        wait_for(lambda: team.refunds(101) or team.refunds(141))
+        assert team.run("revoke", "--person", "hana", *BY)[0] == 0
+        ended = running.result().structured["result"]
+    assert (ended["state"], ended["done"]) == ("cancelled", 1)
+    assert "approved it was revoked" in ended["why"]
+    assert bea.call(BULK, **run).structured["result"]["state"] == "cancelled"
+    assert len(team.refunds(101) + team.refunds(141)) == 1
+    assert team.run("verify", "--account", "main")[1]["main"]["ok"]
+
+
 def test_a_bulk_run_of_reads_of_a_revoked_person_reads_no_further(team: Team, deaf: RunningReplica):
     sam = team.caller("sam").at(deaf)
     items = [{"lead_id": ADA + number} for number in range(12)]

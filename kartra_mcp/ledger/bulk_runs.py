@@ -43,6 +43,7 @@ from kartra_mcp.ledger.bulk_rows import (
     require_unaltered,
     undone_refusal,
 )
+from kartra_mcp.ledger.bulk_states import change_state
 from kartra_mcp.ledger.database import NO_LIMIT, make_in_list
 from kartra_mcp.ledger.hash_chain import dump_canonical
 from kartra_mcp.ledger.records import Binding, Intent
@@ -230,17 +231,7 @@ class BulkRuns:
     def set_state(self, bulk: str, state: RunState, why: str = "") -> BulkRun:
         """Change the state of a run that has not ended; of a write with a line in the chain."""
         with self.store.write_transaction() as transaction:
-            run = require_run(transaction, bulk)
-            if run.has_ended or run.state == state:
-                return run
-            ended = transaction.now if state in ("done", "cancelled") else None
-            sql = "UPDATE bulk_runs SET state = ?, why = ?, ended_at = ? WHERE id = ?"
-            transaction.run(sql, state, why, ended, bulk)
-            if ended is not None:
-                approval_rows.end_unused(transaction, run.binding)
-            if run.agreed_at is not None and not run.is_read:
-                body = {"bulk": bulk, "event": state, "why": why}
-                transaction.append("bulk", body)
+            change_state(transaction, require_run(transaction, bulk), state, why)
             return require_run(transaction, bulk)
 
     def claim(

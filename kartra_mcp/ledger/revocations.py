@@ -14,6 +14,7 @@ from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.principal import Principal
 from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.ledger import approval_rows
+from kartra_mcp.ledger.bulk_states import cancel_approved_by
 from kartra_mcp.ledger.database import Query, make_in_list
 from kartra_mcp.ledger.people import MAX_NAME_CHARS, make_requester, parse_requester
 from kartra_mcp.ledger.projection import parse_payload
@@ -122,6 +123,7 @@ class Revocations:
                 raise refusal
             if event == "revoked":
                 approval_rows.withdraw_all_of(transaction, key, who)
+                cancel_approved_by(transaction, key)
             elif not _find(transaction, (key,)):
                 raise _not_revoked_error(name)
             line = transaction.append("revocation", body)
