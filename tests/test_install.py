@@ -222,6 +222,8 @@ BROKEN = {
     "yaml twice": ("goose", "extensions:\n  a: 1\nextensions:\n  b: 1\n", "is not valid YAML"),
     "yaml documents": ("goose", "a: 1\n---\nb: 1\n", "is not valid YAML"),
     "yaml flow": ("goose", "extensions: {a: {cmd: x}}\n", "cannot be edited"),
+    "yaml tag of nothing": ("goose", "extensions: !\n", "cannot be edited"),
+    "yaml comment before {}": ("goose", "extensions: # mine\n  {}\n", "cannot be edited"),
     "yaml tag": ("goose", "a: !!bool x\n", "is not valid YAML"),
     "yaml brackets": ("goose", "{" * 20_000, "nested too deeply"),
     "yaml name without a colon": ("goose", "? extensions", "cannot be edited"),

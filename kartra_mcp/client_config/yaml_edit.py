@@ -14,6 +14,8 @@ from kartra_mcp.core.json_types import is_array, is_object
 from kartra_mcp.core.yaml_depth import YamlTooDeepError, limit_depth
 
 UNIT = "  "
+_EMPTY = frozenset({"", "{}", "~", "null", "Null", "NULL"})
+"""Spellings of an empty mapping or of null, without blanks."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _WORDS = frozenset("y n yes no on off true false null".split())  # noqa: SIM905
 """Words that some YAML parsers read as a boolean or null; they must be quoted."""
@@ -81,6 +83,10 @@ def _fill_outer(text: str, found: Any, block: str, newline: str) -> str:
     name, inside = found
     at = _find_colon_end(text, name)
     empty = inside.start_mark.index < inside.end_mark.index
+    if (
+        empty and "".join(text[at : inside.end_mark.index].split()) not in _EMPTY
+    ):  # a tag, a comment
+        raise UneditableConfigError(f"has `{name.value}` in a form that cannot be edited")
     behind = text[inside.end_mark.index :] if empty else text[at:]
     rest, line, below = behind.partition("\n")
     return text[:at] + rest.rstrip("\r") + newline + block + (below if line else "")
