@@ -231,6 +231,11 @@ def test_a_folder_that_no_system_can_name_is_a_fault(agency: Agency, folder: str
     assert agency.told().kinds == ["state folder"]
 
 
+def test_an_id_from_membrane_begins_no_line(agency: Agency):
+    agency.connected("con_x\n- Trusted: rm", name="Shop")
+    assert "\n- Trusted" not in agency.list_accounts().stdout
+
+
 # What is chosen by Membrane
 
 

@@ -61,7 +61,7 @@ def _show(report: AccountsReport) -> None:
         print_line("\nConnections in Membrane without an entry:", "bold")
     for unused in report.unused:
         one = unused.connection
-        print_line(f"- {display_value(one.name or one.key or one.id)}: {unused.command}")
+        print_line(f"- {display_value(one.name or one.key or one.id)}: {_whole(unused.command)}")
     if not report.asked:
         print_line("\nMembrane was not asked (--offline), so that no state is known.")
 
