@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_the_targets_are_found() -> None:
     assert {"bundle", "manifest", "inspector", "vendor", "identity", "browser"} <= set(NEEDS_NODE)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="recipes are for a POSIX shell")
 @pytest.mark.parametrize("target", [*NEEDS_NODE, "release-check"])
 def test_without_nodejs_nothing_is_installed(target: str, tmp_path: Path) -> None:
     """Bug: `make bundle` set up Python for a minute before it named the missing program."""
