@@ -140,6 +140,17 @@ async def test_stopped_at_any_question_the_next_run_goes_on_and_the_last_finishe
     assert (nothing.path / "npm.log").read_text().count("install") == 1
 
 
+async def test_stopped_the_command_to_go_on_keeps_the_flags(nothing):
+    """Without `--sandbox` the next run would have set up the real account."""
+    child = nothing.spawn("--sandbox", "--name", "try", "--code=once")
+    assert answered(child, stop="irreversible") == "irreversible"
+    await until(nothing.waits)
+    child.sendintr()
+    code, shown = ended(child)
+    assert code == 1
+    assert "Run `kartra-mcp setup --sandbox --name try` again to continue." in shown
+
+
 @pytest.mark.parametrize("stop", [pexpect.spawn.sendintr, hung_up], ids=["Ctrl-C", "hang-up"])
 async def test_stopped_while_npm_runs_npm_ends_too(nothing, stop):
     (nothing.path / "npm-hangs").touch()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
@@ -12,7 +14,7 @@ from kartra_mcp.cli.pin import set_pin
 from kartra_mcp.cli.runner import positive_int, print_refusal
 from kartra_mcp.client_config.registry import BY_NAME
 from kartra_mcp.core.display import display_value, print_json
-from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from kartra_mcp.core.json_types import as_dict, is_array
 from kartra_mcp.core.terminal import is_interactive, print_error, print_line
@@ -23,6 +25,7 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import explicit_settings
 
 STOPPED = f"\nStopped. No change is incomplete. {RERUN_HINT}."
+_AGAIN = re.compile(r"`kartra-mcp setup((?: --headless)?)`( without --yes)?")
 NEXT = "Then ask it: kartra_status"
 RESTART = "Restart the client."
 
@@ -40,7 +43,7 @@ def setup_command(words: Sequence[str], run_program: runner.Run = runner.run) ->
     story = run_setup(given, person, set_pin, run_program)
     # The terminal may be closed.
     with suppress(OSError):
-        _print_end(story, as_json=parsed.json)
+        _print_end(story, words, as_json=parsed.json)
     return EXIT_OK if story.whole else EXIT_FAILED
 
 
@@ -99,27 +102,51 @@ def _make_options(parsed: Namespace) -> SetupOptions:
     )
 
 
-def _print_end(story: SetupReport, *, as_json: bool) -> None:
+def _print_end(story: SetupReport, words: Sequence[str], *, as_json: bool) -> None:
+    if story.problem:
+        story.problem.remedy = keep_flags(story.problem.remedy, words)
     if story.stopped:
-        print_error(STOPPED)
+        print_error(keep_flags(STOPPED, words))
     elif story.problem and not as_json:
-        _print_problem(story)
+        _print_problem(story.problem, words)
     if as_json:
         print_json(story.as_dict())
     elif not story.stopped and not story.problem:
         _print_summary(story)
 
 
-def _print_problem(story: SetupReport) -> None:
-    problem = story.problem
-    assert problem is not None  # noqa: S101  the caller checked
+def keep_flags(text: str, words: Sequence[str]) -> str:
+    """Return a text whose command `kartra-mcp setup` has the flags of this run.
+
+    Without them the next run sets up something else: the real account instead of the sandbox. A
+    code is left out, because it works once.
+    """
+    kept = list(_drop_codes(words))
+
+    def add(found: re.Match[str]) -> str:
+        without = found[2] or ""
+        flags = [word for word in kept if not (without and word == "--yes")]
+        return f"`{shlex.join(('kartra-mcp', 'setup', *flags))}{found[1]}`{without}"
+
+    return _AGAIN.sub(add, text)
+
+
+def _drop_codes(words: Sequence[str]) -> Iterator[str]:
+    is_code = False
+    for word in words:
+        if not is_code and word != "--code" and not word.startswith("--code="):
+            yield word
+        is_code = word == "--code"
+
+
+def _print_problem(problem: KartraMCPError, words: Sequence[str]) -> None:
     print_refusal(problem, as_json=False)
     detail = as_dict(problem.detail)
     for name, value in detail.items():
         for line in value if is_array(value) else [value]:
             print_error(f"  {name}: {display_value(line)}")
     if "`kartra-mcp setup" not in problem.remedy:
-        print_error(f"{RERUN_HINT}.")
+        print_error(f"{keep_flags(RERUN_HINT, words)}.")
 
 
 def _print_summary(story: SetupReport) -> None:
