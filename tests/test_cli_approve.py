@@ -303,6 +303,16 @@ async def test_a_pin_has_to_be_chosen_first(sandbox, ledger, spawn):
     assert "kartra-mcp approve --set-pin --sandbox" in said
 
 
+async def test_the_remedy_for_an_unknown_number_keeps_the_flags_of_the_ledger(
+    sandbox, ledger, spawn
+):
+    """The command of the remedy listed the approvals of the real account."""
+    await waiting(sandbox, ledger)
+    code, said = ended(spawn("2"))
+    assert code == 1
+    assert f"`kartra-mcp approve --sandbox --state-dir {sandbox.folder}`" in said
+
+
 async def test_another_pin_needs_the_old_one(ledger, spawn):
     def chosen(*typed: str) -> tuple[int, str]:
         child = spawn("--set-pin")

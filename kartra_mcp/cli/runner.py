@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kartra_mcp.argument_parser import settings_in
-from kartra_mcp.core.display import display_value, print_json
+from kartra_mcp.core.display import add_ledger_flags, display_value, print_json
 from kartra_mcp.core.errors import KartraMCPError
 from kartra_mcp.core.exit_codes import EXIT_FAILED
 from kartra_mcp.core.terminal import print_error
@@ -20,8 +19,6 @@ from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.settings import read_settings
 
 _DIGITS = 9
-_PROGRAM = "kartra-mcp"
-_BARE_COMMAND = re.compile(rf"(`{_PROGRAM} ledger [a-z]+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +58,11 @@ def run(given: Namespace, command: Command) -> int:
             ledger.require_certain()
             return command(given, place)
         except KartraMCPError as problem:
-            problem.remedy = _select_ledger(problem.remedy, place.flags)
+            problem.remedy = add_ledger_flags(problem.remedy, place.flags)
             print_refusal(problem, as_json=getattr(given, "json", False))
         except (KeyboardInterrupt, EOFError):
             print_error("\nStopped.")
     return EXIT_FAILED
-
-
-def _select_ledger(remedy: str, flags: str) -> str:
-    """Return a remedy whose ledger commands have the flags of this ledger.
-
-    The ledger does not know them, and without them its commands act on another one.
-    """
-    return _BARE_COMMAND.sub(lambda found: f"{found[1]}{flags}`", remedy)
 
 
 def positive_int(text: str) -> int:

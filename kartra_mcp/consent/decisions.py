@@ -100,7 +100,7 @@ def require_pending(approvals: Approvals, number: int, where: str = "") -> Appro
         raise RefusedError(
             "invalid_arguments",
             f"Number {number} does not exist{where}. Nothing was decided.",
-            "Run `kartra-mcp approve` to list them; --sandbox and --state-dir select the ledger.",
+            "Run `kartra-mcp approve` to list the pending numbers.",
         )
     if asked.state == "pending":
         return asked

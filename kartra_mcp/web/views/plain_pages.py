@@ -42,7 +42,7 @@ class PlainPages:
 
     def render_error(self, status: int, problem: KartraMCPError | None) -> str:
         """Render an error page."""
-        return self._render("error.html", status=status, problem=problem)
+        return self._render("error.html", status=status, problem=problem, flags=self.flags)
 
     def render_ended_session(self) -> str:
         """Render the answer to a request that was not executed, as its session has ended."""

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kartra_mcp import __version__
-from kartra_mcp.core.display import display_value
+from kartra_mcp.core.display import add_ledger_flags, display_value
 from kartra_mcp.web.views.formatting import humanize, split_timestamps
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -32,6 +32,7 @@ def _make_environment() -> Environment:
     )
     filters: dict[str, Callable[..., Any]] = {
         "tidy": display_value,
+        "select_ledger": add_ledger_flags,
         "label": humanize,
         "parts": split_timestamps,
     }
