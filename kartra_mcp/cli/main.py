@@ -43,7 +43,9 @@ COMMANDS = (
     ),
     CliCommand("demo", "see it work on the embedded account", "kartra_mcp.cli.demo:demo_command"),
     CliCommand(
-        "sandbox reset", "reset the embedded account", "kartra_mcp.cli.sandbox:reset_sandbox"
+        "sandbox reset",
+        "reset the embedded account and its ledger",
+        "kartra_mcp.cli.sandbox:reset_sandbox",
     ),
     CliCommand(
         "install",

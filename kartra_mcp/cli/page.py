@@ -117,16 +117,28 @@ def _parse_seconds(text: str) -> float:
 
 def _end(settings: Settings) -> int:
     """End the page and wait until it is gone, so that its locks are free."""
+    if end_page(settings):
+        print_line(f"The page of {settings.state_dir} has ended.")
+    else:
+        print_line(f"No page serves {settings.state_dir}.")
+    return EXIT_OK
+
+
+def end_page(settings: Settings) -> bool:
+    """End the page and wait until it is gone; return False if none served.
+
+    Raises:
+        RefusedError: it did not end in time.
+        TimeoutError: another process held the lock of the pages.
+    """
     serving = page_discovery.find_page(settings.state_dir)
     if serving is None:
-        print_line(f"No page serves {settings.state_dir}.")
-        return EXIT_OK
+        return False
     stop_detached(serving.pid)
     until = time.monotonic() + WAIT_TIMEOUT
     while time.monotonic() < until:
         if page_discovery.find_page(settings.state_dir) is None:
-            print_line(f"The page of {settings.state_dir} has ended.")
-            return EXIT_OK
+            return True
         time.sleep(POLL_INTERVAL)
     raise RefusedError(
         "internal_error",

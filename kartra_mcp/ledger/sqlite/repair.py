@@ -69,14 +69,46 @@ def replace_damaged(store: FileTransactions, locks: IntentLocks) -> ReplacedLedg
             "The ledger is valid. It was not replaced.",
             "Keep it. Only a damaged ledger can be replaced.",
         )
-    with store.write_lock(), _lock_alone(store.file):
-        if locks.is_any_held():
-            raise RefusedError(
-                "in_progress",
-                "A program that a call started is still running.",
-                "Wait until it has ended, then run `kartra-mcp ledger new` again.",
-            )
+    with _hold_alone(store, locks, "ledger new"):
         return _set_aside(store.file, report, store.current_time())
+
+
+def replace_rehearsal(store: FileTransactions, locks: IntentLocks) -> ReplacedLedger | None:
+    """Rename the ledger of the sandbox account to a dated name and begin a new one that names it.
+
+    Only for `sandbox reset`: the refunds in it are those of an account that is replaced too.
+    Return None if there is no ledger.
+
+    Raises:
+        RefusedError: it may be that of a real account, is in use, or a call is still running.
+    """
+    file = store.file
+    if not (file.path.exists() or file.head.path.exists()):
+        return None
+    with _hold_alone(store, locks, "sandbox reset"):
+        require_rehearsal(file)
+        report = VerificationReport(0, ok=False, why="the user reset the sandbox")
+        return _set_aside(file, report, store.current_time())
+
+
+def require_rehearsal(file: LedgerFile) -> None:
+    """Raise unless the file has no mark of a real account.
+
+    A damaged file whose mark cannot be read is left to `ledger new`, which shows the damage first.
+    """
+    if not file.path.exists():
+        return
+    try:
+        with closing(connect(file.path)) as db:
+            why = "" if schema.is_empty(db) else file.identity.account_fault(db)
+    except sqlite3.Error as problem:
+        raise from_sqlite_error(problem) from problem
+    if why:
+        raise RefusedError(
+            "not_allowed",
+            f"Nothing was reset: {why} ({file.path}).",
+            "Keep it. Name another folder for the sandbox with --state-dir.",
+        )
 
 
 def _verify_path(path: Path) -> VerificationReport:
@@ -98,14 +130,31 @@ def _decode_any_text(content: bytes) -> str:
 
 
 @contextmanager
-def _lock_alone(file: LedgerFile) -> Generator[None]:
+def _hold_alone(store: FileTransactions, locks: IntentLocks, command: str) -> Generator[None]:
+    """Hold the ledger while no other process has it open and no call is running.
+
+    `command` is the one to run again after a refusal.
+    """
+    again = f"run `kartra-mcp {command}` again."
+    with store.write_lock(), _lock_alone(store.file, again):
+        if locks.is_any_held():
+            raise RefusedError(
+                "in_progress",
+                "A program that a call started is still running. Nothing was changed.",
+                f"Wait until it has ended, then {again}",
+            )
+        yield
+
+
+@contextmanager
+def _lock_alone(file: LedgerFile, again: str) -> Generator[None]:
     hold = try_exclusive_lock(file.open_lock)
     if hold is None:
         raise RefusedError(
             "in_progress",
-            "Another kartra-mcp has the ledger open.",
+            "Another kartra-mcp has the ledger open. Nothing was changed.",
             "Close the clients that run kartra-mcp, and its page (`kartra-mcp page --end`). "
-            "Then run `kartra-mcp ledger new` again.",
+            f"Then {again}",
         )
     try:
         yield

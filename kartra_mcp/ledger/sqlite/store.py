@@ -47,6 +47,19 @@ class SQLiteStore(FileTransactions):
     def replace_damaged(self) -> ReplacedLedger:
         return repair.replace_damaged(self, self.owners)
 
+    def require_rehearsal(self) -> None:
+        """Raise if the ledger may be that of a real account; nothing is opened or begun."""
+        repair.require_rehearsal(self.file)
+
+    def replace_rehearsal(self) -> ReplacedLedger | None:
+        """Replace the ledger of the sandbox account; None if there is none."""
+        return repair.replace_rehearsal(self, self.owners)
+
+
+def open_rehearsal_store(folder: Path) -> SQLiteStore:
+    """Return the store of the sandbox account's ledger, to replace it."""
+    return SQLiteStore(folder, Clocks(time.time, read_steady_clock), account="sandbox")
+
 
 def open_ledger(
     folder: Path,
