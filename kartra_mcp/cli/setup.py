@@ -25,7 +25,8 @@ from kartra_mcp.processes import runner
 from kartra_mcp.settings import explicit_settings
 
 STOPPED = f"\nStopped. No change is incomplete. {RERUN_HINT}."
-_AGAIN = re.compile(r"`kartra-mcp setup((?: --headless)?)`( without --yes)?")
+_COMMAND = ("kartra-mcp", "setup")
+_AGAIN = re.compile(rf"`{' '.join(_COMMAND)}((?: --headless)?)`( without --yes)?")
 NEXT = "Then ask it: kartra_status"
 RESTART = "Restart the client."
 
@@ -126,7 +127,7 @@ def keep_flags(text: str, words: Sequence[str]) -> str:
     def add(found: re.Match[str]) -> str:
         without = found[2] or ""
         flags = [word for word in kept if not (without and word == "--yes")]
-        return f"`{shlex.join(('kartra-mcp', 'setup', *flags))}{found[1]}`{without}"
+        return f"`{shlex.join((*_COMMAND, *flags))}{found[1]}`{without}"
 
     return _AGAIN.sub(add, text)
 

@@ -69,7 +69,7 @@ def replace_damaged(store: FileTransactions, locks: IntentLocks) -> ReplacedLedg
             "The ledger is valid. It was not replaced.",
             "Keep it. Only a damaged ledger can be replaced.",
         )
-    with _hold_alone(store, locks, "ledger new"):
+    with _hold_alone(store, locks, "run `kartra-mcp ledger new` again."):
         return _set_aside(store.file, report, store.current_time())
 
 
@@ -85,7 +85,7 @@ def replace_rehearsal(store: FileTransactions, locks: IntentLocks) -> ReplacedLe
     file = store.file
     if not (file.path.exists() or file.head.path.exists()):
         return None
-    with _hold_alone(store, locks, "sandbox reset"):
+    with _hold_alone(store, locks, "run `kartra-mcp sandbox reset` again."):
         require_rehearsal(file)
         report = VerificationReport(0, ok=False, why="the user reset the sandbox")
         return _set_aside(file, report, store.current_time())
@@ -130,12 +130,11 @@ def _decode_any_text(content: bytes) -> str:
 
 
 @contextmanager
-def _hold_alone(store: FileTransactions, locks: IntentLocks, command: str) -> Generator[None]:
+def _hold_alone(store: FileTransactions, locks: IntentLocks, again: str) -> Generator[None]:
     """Hold the ledger while no other process has it open and no call is running.
 
-    `command` is the one to run again after a refusal.
+    `again` ends the remedy of a refusal.
     """
-    again = f"run `kartra-mcp {command}` again."
     with store.write_lock(), _lock_alone(store.file, again):
         if locks.is_any_held():
             raise RefusedError(
