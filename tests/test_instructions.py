@@ -47,6 +47,13 @@ def test_the_account_comes_first_and_the_sandbox_is_plain():
     assert "SANDBOX" not in text()
 
 
+def test_an_account_without_a_known_name_is_not_called_see_kartra_status():
+    """Read as the account's name: `SANDBOX "see kartra_status": a rehearsal…`."""
+    assert text("", sandbox=True).startswith("SANDBOX: a rehearsal Kartra account (")
+    assert text("").startswith("One real Kartra account (leads, tags, payments), named by ")
+    assert '"' not in text("").split("\n")[0]
+
+
 def test_search_comes_before_tools_and_tools_before_raw_requests():
     said = text()
 

@@ -244,10 +244,10 @@ def _verify(given: Namespace, place: LedgerContext) -> int:
         print_line(f"{place.empty_text} There is nothing to verify.")
     elif report.ok:
         print_line(
-            f"The ledger of {place.folder} is valid: {report.count} entries, each hash matches."
+            f"The ledger of {place.folder} is valid: {report.count_text}, each hash matches."
         )
     elif report.refused:
-        print_line(f"All {report.count} lines of the ledger of {place.folder} are intact.")
+        print_line(f"{report.intact_text} in the ledger of {place.folder}.")
         print_line(f"Writes are refused: {report.refused}.")
     else:
         print_line(_describe_damage(report))

@@ -158,7 +158,8 @@ def _describe(report: TeamVerification) -> Iterator[str]:
         yield f"the ledger is broken{where}: {display_value(report.fault.why)}."
         yield "Stop the writes, keep the database and the anchors, and find out who changed it."
         return
-    yield f"the ledger is valid: {report.count} entries, each hash matches."
+    entries = "1 entry" if report.count == 1 else f"{report.count} entries"
+    yield f"the ledger is valid: {entries}, each hash matches."
     if report.anchors:
         left = report.count - report.anchored
         newest = f"the newest at entry {report.anchored}; {left} entries are newer"

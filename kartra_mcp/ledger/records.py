@@ -255,6 +255,16 @@ class VerificationReport:
     why: str = ""
     refused: str = ""
 
+    @property
+    def count_text(self) -> str:
+        return "1 entry" if self.count == 1 else f"{self.count} entries"
+
+    @property
+    def intact_text(self) -> str:
+        if self.count == 1:
+            return "The only line is intact"
+        return f"All {self.count:,} lines are intact"
+
 
 @dataclass(frozen=True, slots=True)
 class ReplacedLedger:

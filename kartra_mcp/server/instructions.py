@@ -69,7 +69,7 @@ def make_instructions(account: str, rules: Policy, *, sandbox: bool, by_name: bo
     Some clients cut instructions or show only their first line.
 
     Args:
-        account: a short label for the served account, made by this server.
+        account: a short label for the served account, made by this server; "" if not known.
         rules: the policy in force.
         sandbox: True if the account is the embedded one.
         by_name: True if actions may be absent from the list and run by name.
@@ -93,6 +93,7 @@ def _describe_account(account: str, *, sandbox: bool) -> str:
     named = f' "{label}"' if label else ""
     if sandbox:
         return f"SANDBOX{named}: a rehearsal {_HOLDS}. No real person, no real money."
+    named = named or ", named by kartra_status"
     return f"One real {_HOLDS}{named}: writes reach real people and real money."
 
 

@@ -33,7 +33,7 @@ class ResourceReader:
         if self.settings.team_title:
             return self.settings.team_title
         connection = None if self.settings.sandbox else self.account.last_connection_id()
-        return f"connection {connection}" if connection else "see kartra_status"
+        return f"connection {connection}" if connection else ""
 
     async def read(self, uri: str) -> tuple[str, str]:
         """Return the MIME type and the text of a resource."""

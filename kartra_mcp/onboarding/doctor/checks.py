@@ -154,7 +154,7 @@ def _check_ledger(kept: Ledger, read: Settings) -> tuple[CheckResult, float | No
         stopped = conflict_error(conflicts[0][0])
         return failed("ledger", explain(stopped), stopped.remedy), kept.latest_at()
     if report.refused:
-        return passed("ledger", f"All {report.count} lines are intact."), kept.latest_at()
+        return passed("ledger", f"{report.intact_text}."), kept.latest_at()
     if not report.ok:
         where = "" if report.broken is None else f" at line {report.broken}"
         message = f"The ledger is damaged{where}: {report.why}. Writes are refused."
@@ -164,9 +164,7 @@ def _check_ledger(kept: Ledger, read: Settings) -> tuple[CheckResult, float | No
         )
         return failed("ledger", message, fix), None
     kept.require_writable()
-    return passed(
-        "ledger", f"All {report.count} lines are intact, and it is writable."
-    ), kept.latest_at()
+    return passed("ledger", f"{report.intact_text}, and it is writable."), kept.latest_at()
 
 
 def _ledger_uncertain(read: Settings) -> CheckResult:
