@@ -244,7 +244,7 @@ ANSWERS: dict[str, tuple[str, str]] = {
     "day_count": (r"Irreversible operations in a day.*?\]: ", ""),
     "choose_pin": (r"Choose the PIN for approvals now\? \[Y/n\] ", ""),
     "pin": (r"New PIN, at least.*?: ", "correct horse"),
-    "pin_again": (r"Repeat the new PIN: ", "correct horse"),
+    "pin_again": (r"Repeat the new PIN .*?: ", "correct horse"),
     "clients": (r"Which clients\?.*?\]: ", ""),
 }
 """Every question of a full run: its pattern, and the answer."""

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import command_line
 import pexpect
 import pytest
 from harness import Answer, Sandbox, call, connect
+from page_client import end
 from polling import until
 
 from kartra_mcp.core.display import get_os_user
@@ -81,7 +83,11 @@ def spawn(sandbox: Sandbox):
 
 
 def decided(child: Any, word: str, reason: str) -> Any:
-    for question, answer in (("PIN: ", PIN), ("approve or decline\\? ", word), ("Why\\?", reason)):
+    for question, answer in (
+        ("PIN \\(not shown\\): ", PIN),
+        ("approve or decline\\? ", word),
+        ("Why\\?", reason),
+    ):
         child.expect(question)
         child.sendline(answer)
     return child
@@ -155,7 +161,7 @@ async def test_everything_that_is_agreed_to_is_shown_and_the_pin_is_not(sandbox,
     ledger.pins.set(PIN, "ada")
     child = spawn("1")
     child.logfile_read = io.StringIO()
-    child.expect("PIN: ")
+    child.expect("PIN \\(not shown\\): ")
     shown = plain(child.before)
     assert f"\n{confirmation['summary']}\n" in shown
     rows = dict(re.findall(r"^  (\w+(?: \w+)*)  +(\S.*?) *$", shown, re.MULTILINE))
@@ -208,14 +214,14 @@ async def test_wrong_pins_lock_it(sandbox, ledger, spawn):
     said = []
     for _ in range(6):
         child = spawn("1")
-        child.expect("PIN: ")
+        child.expect("PIN \\(not shown\\): ")
         child.sendline(WRONG)
         code, last = ended(child)
         assert code == 1
         assert WRONG not in last
         said.append(last)
     child = spawn("1")
-    child.expect("PIN: ")
+    child.expect("PIN \\(not shown\\): ")
     child.sendline(PIN)
     code, last = ended(child)
     assert code == 1
@@ -239,12 +245,16 @@ def reads(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-@pytest.mark.parametrize("question", ["PIN: ", "approve or decline\\? ", "Why\\?"])
+@pytest.mark.parametrize("question", ["PIN \\(not shown\\): ", "approve or decline\\? ", "Why\\?"])
 @pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["ctrl-c", "ctrl-d"])
 async def test_stopping_at_any_question_decides_nothing(sandbox, ledger, spawn, question, key):
     await waiting(sandbox, ledger)
     child = spawn("1")
-    for asked, answer in (("PIN: ", PIN), ("approve or decline\\? ", "decline"), ("Why\\?", "x")):
+    for asked, answer in (
+        ("PIN \\(not shown\\): ", PIN),
+        ("approve or decline\\? ", "decline"),
+        ("Why\\?", "x"),
+    ):
         child.expect(asked)
         if asked == question:
             await until(lambda: reads(child.pid))
@@ -331,10 +341,53 @@ async def test_another_pin_needs_the_old_one(ledger, spawn):
     assert chosen(PIN, "another one", "another one")[0] == 0
     assert ledger.pins.check("another one", "ada")
     child = spawn("--set-pin")
-    child.expect("Current PIN: ")
+    child.expect("Current PIN .*: ")
     child.sendeof()
     code, said = ended(child)
     assert (code, "The PIN was not changed" in said) == (1, True)
+
+
+async def test_who_forgot_the_pin_is_told_the_way_of_the_rehearsal(sandbox, ledger, spawn):
+    ledger.pins.set(PIN, "ada")
+    child = spawn("--set-pin")
+    child.expect(r"Current PIN \(not shown\): ")
+    way = f"begin the rehearsal again: kartra-mcp sandbox reset --state-dir {sandbox.folder}"
+    assert way in plain(child.before)
+    child.sendintr()
+    assert ended(child)[0] == 1
+
+
+def test_a_forgotten_pin_is_removed_by_the_owner_of_the_file_as_documented(folder, ledger, spawn):
+    """docs/consent.md: the PIN is no entry, so that the ledger stays valid without it."""
+    ledger.pins.set(PIN, "ada")
+    ledger.close()
+    documented = (ROOT / "docs" / "consent.md").read_text()
+    statement = re.findall(r'ledger\.db "(DELETE [^"]*)"', documented)
+    with closing(sqlite3.connect(folder / "ledger.db")) as db, db:
+        db.execute(*statement)
+    assert not ledger.pins.is_set()
+    child = spawn("--set-pin")
+    for _ in range(2):
+        child.expect("[Nn]ew PIN.*: ")
+        child.sendline("another one")
+    assert ended(child)[0] == 0
+    assert ledger.pins.check("another one", "ada")
+    assert ledger.verify().ok
+
+
+async def test_after_the_pin_is_set_the_user_is_sent_back_to_the_page(sandbox, spawn):
+    sandbox.settings["PAGE"] = "on"
+    try:
+        await refund(sandbox)
+        child = spawn("--set-pin")
+        for _ in range(2):
+            child.expect(r"[Nn]ew PIN.*\(not shown\): ")
+            child.sendline(PIN)
+        code, said = ended(child)
+    finally:
+        end(sandbox)
+    assert code == 0
+    assert "Go back to the approval page in your browser, reload it, and approve there." in said
 
 
 BINDING = Binding(REFUND, "digest", "c", "2026", "a", "r1", "p")
@@ -368,7 +421,7 @@ def test_untrusted_text_cannot_pose_as_something_else(ledger, spawn):
     )
     ledger.approvals.request(request)
     child = spawn("1")
-    child.expect("PIN: ")
+    child.expect("PIN \\(not shown\\): ")
     codes = set(re.findall(r"\x1b\[[0-9;]*[A-Za-z]", child.before))
     assert codes <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
     shown = plain(child.before)

@@ -45,6 +45,7 @@ def test_a_shell_takes_every_block(block: str) -> None:
 
 
 PROGRAMS = {"kartra-mcp", "make", "python", "python3", "pip", "export", ".venv/bin/python"} | {
+    "sqlite3",
     "membrane",
     "npm",
 }

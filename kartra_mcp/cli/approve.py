@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
+from kartra_mcp.app import page_discovery
 from kartra_mcp.argument_parser import CommandParser, add_settings
 from kartra_mcp.cli.pin import prompt_pin, set_pin
 from kartra_mcp.cli.runner import (
@@ -26,6 +27,7 @@ from kartra_mcp.core.display import display_value, format_local_time, print_json
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.terminal import (
+    is_interactive,
     print_error,
     print_fields,
     print_line,
@@ -97,12 +99,34 @@ def _approval_payload(asked: Approval) -> dict[str, Any]:
 
 
 def _set_pin(_: Namespace, place: LedgerContext) -> int:
+    if is_interactive() and place.ledger.pins.is_set():
+        print_line(_forgotten_text(place.flags))
     try:
         set_pin(place.ledger.pins)
     except (KeyboardInterrupt, EOFError):
         print_error("\nStopped. The PIN was not changed.")
         return EXIT_FAILED
+    if _is_page_open(place):
+        print_line("Go back to the approval page in your browser, reload it, and approve there.")
     return EXIT_OK
+
+
+def _forgotten_text(flags: str) -> str:
+    """Return the way for a user who forgot the PIN.
+
+    No command replaces a PIN without the old one: an assistant with a shell would run it.
+    """
+    if flags.startswith(" --sandbox"):
+        reset = f"kartra-mcp sandbox reset{flags.removeprefix(' --sandbox')}"
+        return f"If you forgot it, press Ctrl-C, then begin the rehearsal again: {reset}"
+    return 'If you forgot it, press Ctrl-C, and see "A forgotten PIN" in docs/consent.md.'
+
+
+def _is_page_open(place: LedgerContext) -> bool:
+    try:
+        return page_discovery.find_page(place.folder) is not None
+    except (TimeoutError, OSError):  # only a hint depends on it
+        return False
 
 
 def _decide(given: Namespace, place: LedgerContext) -> int:

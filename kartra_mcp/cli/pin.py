@@ -17,17 +17,17 @@ def set_pin(pins: Pins) -> None:
     """
     require_interactive("A PIN is chosen")
     if pins.is_set():
-        require_pin(pins, prompt_pin("Current PIN: "))
-    chosen = prompt_secret(f"New PIN, at least {MIN_LENGTH} characters: ")
+        require_pin(pins, prompt_pin("Current PIN (not shown): "))
+    chosen = prompt_secret(f"New PIN, at least {MIN_LENGTH} characters (not shown): ")
     if len(chosen) < MIN_LENGTH:
         raise _unfit_pin_error(f"The PIN is shorter than {MIN_LENGTH} characters")
-    if prompt_secret("Repeat the new PIN: ") != chosen:
+    if prompt_secret("Repeat the new PIN (not shown): ") != chosen:
         raise _unfit_pin_error("The two PINs differ")
     pins.set(chosen, get_os_user())
     print_line("The PIN is set. Keep it secret: it approves calls.")
 
 
-def prompt_pin(question: str = "PIN: ") -> str:
+def prompt_pin(question: str = "PIN (not shown): ") -> str:
     """Read the PIN once, without echo."""
     return prompt_secret(question)
 

@@ -14,7 +14,7 @@ from frameworks.roster import Example
 from kartra_mcp.core.display import display_value
 
 ENDED = "[exit code 0]"
-FORM_PROMPT, PIN_PROMPT = "(Enter: no): ", "PIN: "
+FORM_PROMPT, PIN_PROMPT = "(Enter: no): ", "PIN (not shown): "
 
 
 @dataclass(frozen=True)
