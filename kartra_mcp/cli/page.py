@@ -14,7 +14,8 @@ from kartra_mcp.app import page_discovery
 from kartra_mcp.app.page_discovery import PageLock
 from kartra_mcp.argument_parser import CommandParser, add_settings, settings_in
 from kartra_mcp.cli.runner import print_refusal
-from kartra_mcp.client_config.command import format_own_command
+from kartra_mcp.client_config.command import format_public_command, own_command_if_known
+from kartra_mcp.core.display import format_command
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.surroundings import surroundings
@@ -176,12 +177,18 @@ def _claim(settings: Settings) -> PageLock | None:
 
 
 def _serve(given: _Given, settings: Settings, held: PageLock) -> int:
-    from kartra_mcp.web.server import serve
+    from kartra_mcp.web.server import OwnCommand, serve
     from kartra_mcp.web.timings import PageTimings
 
     timings = PageTimings(idle=given.idle) if given.idle else PageTimings()
-    program = format_own_command(settings.platform)
-    if not serve(settings, held, given.on_serving, timings, program=program):
+    words = own_command_if_known()
+    command = OwnCommand()
+    if words:
+        command = OwnCommand(
+            format_command(words, settings.platform),
+            format_public_command(words, settings.home, settings.platform),
+        )
+    if not serve(settings, held, given.on_serving, timings, command=command):
         raise _unwritable_error(settings, "page.json cannot be written")
     return EXIT_OK
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kartra_mcp.client_config.entry import NAME, PACKAGE, PROGRAM, REAL, REHEARSAL, ServerEntry
+from kartra_mcp.core.display import format_command
 from kartra_mcp.core.errors import RefusedError
 
 
@@ -33,24 +34,24 @@ def own_command() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", PACKAGE)
 
 
-def format_own_command(platform: str = sys.platform) -> str:
-    """Return the command of this installation for a terminal, or "" if it is unknown."""
+def own_command_if_known() -> tuple[str, ...]:
+    """Return the command of this installation, or nothing if it is unknown."""
     try:
-        return format_command(own_command(), platform)
+        return own_command()
     except RefusedError:
-        return ""
+        return ()
 
 
-def format_command(words: Sequence[str], platform: str) -> str:
-    """Quote a command for a POSIX shell, or on Windows for PowerShell.
-
-    A bundle's folder has spaces in its path (`Claude Extensions`), and PowerShell runs a quoted
-    path only after `&`.
-    """
-    if platform != "win32":
-        return shlex.join(words)
-    quoted = [f'"{word}"' if " " in word else word for word in words]
-    return " ".join(["&", *quoted] if quoted[0].startswith('"') else quoted)
+def format_public_command(words: Sequence[str], home: Path, platform: str) -> str:
+    """Return a command for a page without a login: the user's name is not in its path."""
+    program, *more = words
+    path = Path(program)
+    if not path.is_relative_to(home):
+        return format_command(words, platform)
+    below = str(path.relative_to(home))
+    if platform == "win32":
+        return " ".join((f'& "$HOME\\{below}"', *more))
+    return f"~/{shlex.join((below, *more))}"
 
 
 def own_entry(

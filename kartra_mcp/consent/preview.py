@@ -183,22 +183,27 @@ def approval_required_error(
     """Return `approval_required`, with the steps of the user before the call is repeated.
 
     `address` is the page's address, or "". `flags` select the ledger for the command, each after a
-    space. Without a PIN the first step is to choose one.
+    space. Without a PIN it has to be chosen before the approval.
     """
-    page = (
-        f"open {address} in a browser on this machine (it works once: leave that to them), or to "
-        if address
-        else ""
-    )
-    approve = f"kartra-mcp approve {number}{flags}"
-    set_pin = f"kartra-mcp approve --set-pin{flags}"
-    where = " (the page shows its full path)" if address else ""
-    pin = "" if has_pin else f"first run `{set_pin}` in a terminal{where}, then to "
+    approve = f"run `kartra-mcp approve {number}{flags}` in a terminal"
+    page = f"open {address} in a browser on this machine (it works once: leave that to them)"
+    if address and not has_pin:
+        # A bundle's program is on no terminal's PATH: only the page shows a command that works.
+        steps = (
+            f"{page}. It shows the command that chooses the PIN, with its full path. Then they "
+            f"approve there, or {approve}. Then"
+        )
+    elif address:
+        steps = f"{page}, or to {approve}, then"
+    elif has_pin:
+        steps = f"{approve}, then"
+    else:
+        set_pin = f"kartra-mcp approve --set-pin{flags}"
+        steps = f"first run `{set_pin}` in a terminal, then to {approve}, then"
     return RefusedError(
         "approval_required",
         f"The user has to approve this outside the client, as number {number}. Nothing was done.",
-        f"Ask the user to {pin}{page}run `{approve}` in a terminal, then "
-        "repeat the call with the same arguments.",
+        f"Ask the user to {steps} repeat the call with the same arguments.",
         confirmation=shown.to_confirmation(number, address),
     )
 

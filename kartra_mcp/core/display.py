@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +18,7 @@ from kartra_mcp.core.surroundings import surroundings
 MAX_VALUE_CHARS = 1_000
 """Characters of one value that are shown."""
 _LEDGER_COMMAND = re.compile(r"`(kartra-mcp (?:approve|bulk|ledger|page)\b[^`]*)`")
+_MEMBRANE_COMMAND = re.compile(r"`membrane (?=(?:login|connect|connection|search|status)\b)")
 
 
 def display_value(value: Any, length: int = MAX_VALUE_CHARS) -> str:
@@ -34,6 +37,28 @@ def add_ledger_flags(text: str, flags: str) -> str:
     return _LEDGER_COMMAND.sub(
         lambda found: found[0] if not flags or flags in found[1] else f"`{found[1]}{flags}`", text
     )
+
+
+def name_membrane(text: str, command: str) -> str:
+    """Return a text whose commands of Membrane's program, each between backticks, are found.
+
+    `command` starts the program in a terminal; "" where its name alone does.
+    """
+    if not command:
+        return text
+    return _MEMBRANE_COMMAND.sub(lambda _: f"`{command} ", text)
+
+
+def format_command(words: Sequence[str], platform: str) -> str:
+    """Quote a command for a POSIX shell, or on Windows for PowerShell.
+
+    A bundle's folder has spaces in its path (`Claude Extensions`), and PowerShell runs a quoted
+    path only after `&`.
+    """
+    if platform != "win32":
+        return shlex.join(words)
+    quoted = [f'"{word}"' if " " in word else word for word in words]
+    return " ".join(["&", *quoted] if quoted[0].startswith('"') else quoted)
 
 
 def format_local_time(at: float | None) -> str:

@@ -44,13 +44,24 @@ from kartra_mcp.web.views.plain_pages import PlainPages
 MAX_CONNECTIONS = 500
 
 
+@dataclass(frozen=True, slots=True)
+class OwnCommand:
+    """Command of this installation; "" if it is unknown.
+
+    `public` is for pages without a login: the home folder, which has the user's name, is left out.
+    """
+
+    full: str = ""
+    public: str = ""
+
+
 def serve(
     settings: Settings,
     held: PageLock,
     announce: Callable[[str], None],
     timings: PageTimings = PageTimings(),  # noqa: B008  immutable
     stop: StopWaiter | None = None,
-    program: str = "",
+    command: OwnCommand = OwnCommand(),
 ) -> bool:
     """Serve until stopped or idle. Return False if the state folder could not be written.
 
@@ -60,7 +71,7 @@ def serve(
         announce: is called with a login address as soon as the page accepts it.
         timings: timeouts and intervals.
         stop: source of the request to stop; by default, signals to this process.
-        program: command of this installation, as the page shows it for a terminal.
+        command: command of this installation, as the pages show it for a terminal.
     """
     stop = stop or SignalWaiter()
     with (
@@ -75,7 +86,7 @@ def serve(
         if not page_discovery.publish(settings.state_dir, page):
             return False
         announce(page.make_login_url(time.time()))
-        run = _PageRun(settings, page, held, ledger, timings, stop, program)
+        run = _PageRun(settings, page, held, ledger, timings, stop, command)
         anyio.run(partial(_serve, run, listening))
         stop.ignore()
     return True
@@ -91,7 +102,7 @@ class _PageRun:
     ledger: Ledger
     timings: PageTimings
     stop: StopWaiter
-    program: str
+    command: OwnCommand
     used_at: float = field(default_factory=time.monotonic)
     over: anyio.Event = field(default_factory=anyio.Event)
 
@@ -162,11 +173,12 @@ async def _end_streams(over: anyio.Event, live: PageEvents) -> None:
 def _make_middleware(serving: _PageRun, live: PageEvents, backend: ServerBackend) -> AuthMiddleware:
     settings, ledger = serving.settings, serving.ledger
     # Without the folder's path: it may contain the owner's name, and these pages are public.
-    plain = PlainPages(flags=" --sandbox" if settings.sandbox else "")
+    flags = " --sandbox" if settings.sandbox else ""
+    plain = PlainPages(flags=flags, program=serving.command.public)
     site = make_local_site(serving.page.port)
     gate = LocalGate(site, Sessions(serving.page.secret), plain, serving.mark_used)
     routes = Routes(
-        Pages(ledger, _make_place(settings, serving.program)),
+        Pages(ledger, _make_place(settings, serving.command.full)),
         plain,
         live,
         backend,

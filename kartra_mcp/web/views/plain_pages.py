@@ -30,15 +30,17 @@ class PlainPages:
         home: path of the page to begin with.
         static: path of style, script and icon.
         flags: command-line flags for a command that is shown.
+        program: command of this installation, for a terminal; "" if it is not shown.
     """
 
     home: str = "/"
     static: str = STATIC
     flags: str = ""
+    program: str = ""
 
     def render_login_help(self) -> str:
         """Render instructions to log in; they contain nothing about the account."""
-        return self._render("login_help.html", flags=self.flags)
+        return self._render("login_help.html", flags=self.flags, program=self.program)
 
     def render_error(self, status: int, problem: KartraMCPError | None) -> str:
         """Render an error page."""
