@@ -247,7 +247,7 @@ async def test_logged_out_the_remedy_is_in_the_users_terminal(place, protocol_ve
         answer = await call(client, CONNECT)
     assert (answer.code, answer.executed) == ("not_logged_in", "no")
     assert "kartra-mcp setup" in answer.error["remedy"]
-    assert "membrane login --tenant" in answer.error["remedy"]
+    assert " login --tenant`" in answer.error["remedy"]
     assert connects(place) == []
 
 
@@ -432,7 +432,7 @@ async def test_an_id_alone_leaves_the_command_for_the_terminal(fake_membrane, pr
     async with connect(fake_membrane, protocol_version) as client:
         told = (await call(client, CONNECT)).result
     assert (told["state"], told["open"], told["host"]) == ("waiting", None, None)
-    assert "membrane connect --connectionId=c1" in told["next"]
+    assert " connect --connectionId=c1`" in told["next"]
 
 
 HOSTILE = [
@@ -592,3 +592,14 @@ async def test_a_client_that_shows_only_forms_is_not_asked(place, protocol_versi
     async with person.client(protocol_version) as client:
         assert (await call(client, CONNECT)).result["open"] == ADDRESS + ids(place)[0]
     assert person.asked == []
+
+
+async def test_the_sandbox_is_never_taken_for_the_users_own_account(tmp_path):
+    """`next` was "Kartra is connected", and a model told the user that theirs is."""
+    async with connect(fresh(tmp_path / "state"), "legacy") as client:
+        found = (await call(client, CONNECT)).result
+    assert found["state"] == "ready"
+    assert found["next"].startswith("SANDBOX: this is the rehearsal account, not the user's own")
+    assert "switches Rehearse off" in found["next"]
+    assert "quits and reopens the app" in found["next"]
+    assert "is connected" not in found["next"]

@@ -23,6 +23,8 @@ import anyio
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect_steps import (
+    READY,
+    READY_SANDBOX,
     TRANSITIONAL_STATES,
     connect_question,
     connect_result,
@@ -60,12 +62,14 @@ class ConnectFlow:
     """`kartra_connect`; `folder` is the state folder whose servers are serialized.
 
     `poll` is the interval in seconds between two reads of a connection that is not ready yet.
+    `sandbox`: the account is the embedded one, which is always ready.
     """
 
     membrane: MembraneClient
     account: Account
     folder: Path
     poll: float
+    sandbox: bool = False
 
     async def connect(self, deadline: Deadline, client: ClientContext) -> dict[str, Any]:
         """Return the state of the connection and the next step.
@@ -201,7 +205,7 @@ class ConnectFlow:
             require_usable(served.connection)
         tools = served.catalogue.action_count
         return {
-            **connect_result("ready", found, "Kartra is connected: list the tools."),
+            **connect_result("ready", found, READY_SANDBOX if self.sandbox else READY),
             "actions": tools,
         }
 

@@ -158,7 +158,7 @@ def build_tools(parts: AccountParts, rules: Policy) -> ToolDispatcher:
     writes = cache(partial(_make_writes, parts, rules))
     gateway = Gateway(membrane, account, writes, parts.timings.retry)
     poll = parts.timings.connect_poll
-    connecting = ConnectFlow(membrane, account, settings.state_dir, poll)
+    connecting = ConnectFlow(membrane, account, settings.state_dir, poll, settings.sandbox)
     exposure = Exposure(settings.expose, settings.expose_tokens, rules)
     bulk = cache(partial(_make_bulk, settings, rules, account, gateway, exposure, parts.kept))
     return ToolDispatcher(
