@@ -35,6 +35,11 @@ from kartra_mcp.policy.limits import LIMITS, Limits
 from kartra_mcp.policy.policy_file import PolicyFile, parse_policy_file
 
 MAX_POLICY_BYTES = 1024 * 1024
+RESTRICTIONS = frozenset(
+    ENV_PREFIX + name
+    for name in ("READ_ONLY", "ALLOW", "DENY", "POLICY", "GATE_DESTRUCTIVE", "GATE_IRREVERSIBLE")
+)
+"""Settings whose bad value refuses calls that a good one may let through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -466,3 +466,24 @@ async def test_without_the_program_every_call_reports_so(tmp_path, protocol_vers
         status = (await call(client, "kartra_status")).result
     assert status["problems"][0]["code"] == "program_missing"
     assert json.dumps(status["problems"]).count("KARTRA_MCP_MEMBRANE")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "tool", "code", "used"),
+    [
+        ("GATE_IRREVERSIBLE", "Humann", REFUND, "not_allowed", "deny"),
+        ("READ_ONLY", "onn", "kartra_assign_tag", "read_only", "on"),
+    ],
+)
+async def test_a_mistyped_restriction_is_named_by_the_refusal_that_it_causes(
+    setting: str, value: str, tool: str, code: str, used: str, tmp_path
+):
+    """The remedy named the lists and the gates, and not the typo, as `kartra_status` does."""
+    place = Sandbox(tmp_path / "state", {setting: value}).arrange("reset")
+    async with connect(place, "legacy") as client:
+        refused = await call(client, tool, transaction_id=101)
+        (known,) = (await call(client, "kartra_status")).result["settings_not_usable"]
+    assert refused.code == code
+    assert known.startswith(f"KARTRA_MCP_{setting} is not ")
+    assert known.endswith(f"; {used} is used instead")
+    assert refused.error["remedy"].startswith(f"{known}. The user should correct the setting")

@@ -25,7 +25,7 @@ from kartra_mcp.policy.gates import Policy
 from kartra_mcp.processes import runner
 from kartra_mcp.server.mcp_server import MCPServer
 from kartra_mcp.server.resource_reader import ResourceReader
-from kartra_mcp.settings import Settings
+from kartra_mcp.settings import RESTRICTIONS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,6 +200,7 @@ def policy_from_settings(settings: Settings) -> Policy:
         settings.check_lead,
         settings.commands == "auto",
     )
+        faults=tuple(str(e) for e in settings.errors if e.variable in RESTRICTIONS),
 
 
 def _make_bulk(

@@ -311,7 +311,7 @@ class BulkService:
                 "Give the name of a tool that acts in Kartra, such as kartra_assign_tag.",
             )
         entry = await self.account.find_tool(tool, deadline)
-        raise_for_verdict(self.exposure.hidden_reason(entry))
+        raise_for_verdict(self.exposure.hidden_reason(entry), self.rules)
         return entry
 
     async def _require_connection(
@@ -363,7 +363,7 @@ class BulkService:
     async def _resolve_gate(self, run: BulkRun, items: list[BulkItem]) -> Gate:
         gate = find_gate(items, run.risk)
         if gate is Gate.DENY:
-            raise not_allowed_error()
+            raise not_allowed_error(self.rules.faults)
         return await self.gateway.writes().resolve_gate(gate, sum(item.mail for item in items))
 
     async def _resume(self, run: BulkRun) -> BulkRun:

@@ -113,7 +113,8 @@ class ToolDispatcher:
         if own is None:
             done = await self._call_action(name, given, size, deadline, client)
             return await self._make_response(done)
-        raise_for_verdict(self.exposure.builtin_hidden_reason(own, self.account.snapshot.catalogue))
+        catalogue_now = self.account.snapshot.catalogue
+        raise_for_verdict(self.exposure.builtin_hidden_reason(own, catalogue_now), self.rules)
         if own is builtin_tools.READ_MORE:
             # A stored result may have 50 MB.
             return await anyio.to_thread.run_sync(self._run_read_more, given)
@@ -158,7 +159,7 @@ class ToolDispatcher:
         client: ClientContext,
     ) -> CallResult:
         entry = await self.account.find_tool(name, deadline)
-        raise_for_verdict(self.exposure.hidden_reason(entry))
+        raise_for_verdict(self.exposure.hidden_reason(entry), self.rules)
         call = await validate_off_loop(size, lambda: decide_call(call_of(entry), self.rules))
 
         def current() -> Call:
@@ -253,7 +254,7 @@ class ToolDispatcher:
 
     async def _run_describe(self, given: Mapping[str, Any], deadline: Deadline) -> ActionResult:
         entry = await self.account.find_tool(run_by_name.require_action(given["action"]), deadline)
-        raise_for_verdict(self.exposure.hidden_reason(entry))
+        raise_for_verdict(self.exposure.hidden_reason(entry), self.rules)
         return ActionResult(run_by_name.describe_action(entry, self.rules))
 
     def _run_read_more(self, given: Mapping[str, Any] | None) -> ToolResponse:

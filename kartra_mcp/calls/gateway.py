@@ -133,9 +133,9 @@ class Gateway:
         """
         match call.decision.verdict:
             case Verdict.READ_ONLY:
-                raise read_only()
+                raise read_only(call.decision.faults)
             case Verdict.NOT_ALLOWED:
-                raise not_allowed_error()
+                raise not_allowed_error(call.decision.faults)
             case Verdict.FORBIDDEN_ROLE:
                 raise forbidden_role_error()
             case Verdict.CONFIRM if not granted and _lacks_flag(call):

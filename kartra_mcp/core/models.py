@@ -221,12 +221,14 @@ class Operation:
 class Decision:
     """Decision of the policy on a call; of a raw request, the strictest on its commands.
 
-    `check_lead`: the lead is read before a write that can start mail.
+    `check_lead`: the lead is read before a write that can start mail. `faults` are those of the
+    policy: restrictions that could not be read.
     """
 
     gate: Gate
     verdict: Verdict
     check_lead: bool
+    faults: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

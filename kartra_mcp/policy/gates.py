@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -67,6 +67,7 @@ class Policy:
     """The user's rules: read once, the same for tools, raw requests and the tool list.
 
     `rights`: of the caller's roles in a team; None for a single user, who has all of them.
+    `faults`: the restrictions that could not be read, and the stricter value used instead.
     """
 
     gates: Mapping[Risk, Gate] = field(default_factory=dict[Risk, Gate])
@@ -77,6 +78,7 @@ class Policy:
     check_lead: bool = True
     commands: bool = True
     rights: frozenset[Right] | None = None
+    faults: tuple[str, ...] = ()
 
 
 _STRICTEST = (
@@ -178,6 +180,7 @@ def evaluate_call(call: ValidatedCall, rules: Policy, least: Risk = Risk.READ) -
         strictest(*(resolve_gate(risk, names, rules) for risk, names in judged)),
         next(verdict for verdict in _STRICTEST if verdict in verdicts),
         rules.check_lead,
+        rules.faults,
     )
 
 
@@ -241,27 +244,49 @@ def _normalize_pattern(pattern: str) -> str:
     return re.sub(r"(\[[^]]+\])|[^a-z0-9*?]", r"\1", pattern.lower())
 
 
-def read_only() -> RefusedError:
+def read_only(faults: Iterable[str] = ()) -> RefusedError:
+    """Return the refusal of a write; `faults` are those of the policy."""
+    found = [text for text in faults if _is_of_read_only(text)]
     return RefusedError(
         "read_only",
         "This server is read-only: only reads are listed and run. Nothing was done.",
-        "Ask the person who set KARTRA_MCP_READ_ONLY.",
+        _correction(found) or "Ask the person who set KARTRA_MCP_READ_ONLY.",
     )
 
 
-def not_allowed_error() -> RefusedError:
+def not_allowed_error(faults: Iterable[str] = ()) -> RefusedError:
+    """Return the refusal by a list or a gate; `faults` are those of the policy.
+
+    A mistyped value denies, so that the setting to correct is named before the rules.
+    """
+    found = [text for text in faults if not _is_of_read_only(text)]
+    ask = "Ask the person who set the allow and deny lists and the gates; kartra_status has them."
     return RefusedError(
         "not_allowed",
         "The settings of this server do not allow this. Nothing was done.",
-        "Ask the person who set the allow and deny lists and the gates; kartra_status has them.",
+        _correction(found) or ask,
     )
 
 
-def raise_for_verdict(verdict: Verdict | None) -> None:
+def _is_of_read_only(fault: str) -> bool:
+    return fault.startswith("KARTRA_MCP_READ_ONLY ")
+
+
+def _correction(faults: Sequence[str]) -> str:
+    if not faults:
+        return ""
+    listed = ". ".join(faults)
+    return (
+        f"{listed}. The user should correct the setting and restart the server; kartra_status has "
+        "all rules."
+    )
+
+
+def raise_for_verdict(verdict: Verdict | None, rules: Policy) -> None:
     """Raise if a tool is hidden: what is not listed cannot be called."""
     if verdict is Verdict.READ_ONLY:
-        raise read_only()
+        raise read_only(rules.faults)
     if verdict is Verdict.FORBIDDEN_ROLE:
         raise forbidden_role_error()
     if verdict is not None:
-        raise not_allowed_error()
+        raise not_allowed_error(rules.faults)
