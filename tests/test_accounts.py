@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import CONNECTION, StandIn, action, call, connect, healthy
+from harness import CONNECTION, STAND_IN, StandIn, action, call, connect, healthy
 
 pytestmark = pytest.mark.anyio
 
@@ -214,7 +216,7 @@ async def test_without_a_connection_the_remedy_names_the_connector(fake_membrane
     async with connect(fake_membrane, protocol_version) as client:
         problem = (await call(client, "kartra_status")).result["problems"][0]
     assert problem["code"] == "no_connection"
-    assert "membrane connect --connectorId=con-7" in problem["remedy"]
+    assert " connect --connectorId=con-7`" in problem["remedy"]
     assert ["search", "kartra", "--elementType=connector", "--json"] in fake_membrane.started()
 
 
@@ -273,3 +275,21 @@ async def test_a_defunct_connection_is_not_used(place, protocol_version, entry):
     async with connect(place, protocol_version) as client:
         await assert_says(client, "connection_not_ready")
     assert place.runs() == []
+
+
+async def test_the_remedy_names_the_path_of_a_program_that_is_on_no_path(tmp_path: Path):
+    """`membrane connect …` could not be typed where npm's folder is on no terminal's PATH."""
+    place = StandIn(tmp_path / "a b", {"MEMBRANE": ""}).plan(**healthy(action("get-lead")))
+    place.plan(**listing(connection(state="DISCONNECTED")))
+    program = place.folder / "state" / ".npm-global" / "bin" / "membrane"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "{place.folder}" "$@"\n')
+    program.chmod(0o755)
+    async with connect(place, "legacy") as client:
+        error = (await call(client, LEAD)).error
+        place.plan(connection_list={"err": "not logged in", "exit": 1})
+        (known, *_) = (await call(client, "kartra_status")).result["problems"]
+    assert error["code"] == "connection_not_ready"
+    assert f"`'{program}' connect --connectionId=c1`" in error["remedy"]
+    assert known["code"] == "not_logged_in"
+    assert f"`'{program}' login --tenant`" in known["remedy"]

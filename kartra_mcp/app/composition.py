@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import ConnectFlow
-from kartra_mcp.app.membrane_factory import make_membrane_client
+from kartra_mcp.app.membrane_factory import make_membrane_client, membrane_in_terminal
 from kartra_mcp.calls.dispatcher import ToolDispatcher
 from kartra_mcp.calls.gateway import Gateway
 from kartra_mcp.calls.result_files import ResultFiles
@@ -172,6 +172,7 @@ def build_tools(parts: AccountParts, rules: Policy) -> ToolDispatcher:
         parts.kept,
         parts.program,
         bulk,
+        membrane_in_terminal(settings),
     )
 
 
@@ -199,8 +200,8 @@ def policy_from_settings(settings: Settings) -> Policy:
         settings.tool_gates,
         settings.check_lead,
         settings.commands == "auto",
-    )
         faults=tuple(str(e) for e in settings.errors if e.variable in RESTRICTIONS),
+    )
 
 
 def _make_bulk(

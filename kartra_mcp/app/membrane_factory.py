@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kartra_mcp.core.display import format_command
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.sanitize import redact_command
 from kartra_mcp.core.shared_number import SharedNumber
@@ -73,6 +74,22 @@ def membrane_command(settings: Settings) -> tuple[str, ...] | KartraMCPError:
         return executable.find_executable(settings.membrane, path, settings.platform, settings.home)
     except KartraMCPError as missing:
         return missing
+
+
+def membrane_in_terminal(settings: Settings) -> str:
+    """Return the command that starts Membrane's program in a terminal; "" if its name does.
+
+    The program can be in a folder that is on no PATH, as npm's own folders often are.
+    """
+    if settings.sandbox or settings.uses_http_api:
+        return ""
+    path = settings.environment.get("PATH", "")
+    if not settings.membrane and executable.is_on_path(path, settings.platform):
+        return ""
+    command = membrane_command(settings)
+    if isinstance(command, KartraMCPError):
+        return ""
+    return format_command(redact_command(command), settings.platform)
 
 
 def membrane_env(settings: Settings, command: tuple[str, ...] | KartraMCPError) -> dict[str, str]:

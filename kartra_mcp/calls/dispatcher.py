@@ -24,7 +24,7 @@ from kartra_mcp.catalogue.exposure import Exposure
 from kartra_mcp.catalogue.raw_calls import make_raw_call
 from kartra_mcp.catalogue.search import NO_TOOL_HINT, ToolSearch
 from kartra_mcp.core.deadline import Deadline, bounded_waits
-from kartra_mcp.core.display import add_ledger_flags
+from kartra_mcp.core.display import add_ledger_flags, name_membrane
 from kartra_mcp.core.elicitation import ClientContext
 from kartra_mcp.core.input_size import check_arguments
 from kartra_mcp.core.json_types import is_large
@@ -71,7 +71,7 @@ class ToolDispatcher:
     """The tools that a client may list and call, under the user's policy.
 
     `program` is the command that runs Membrane, for display. `bulk` makes the bulk tools on first
-    use.
+    use. `membrane` is the program's command in a terminal, "" where its name alone starts it.
     """
 
     settings: Settings
@@ -84,6 +84,7 @@ class ToolDispatcher:
     kept: ResultStore
     program: str
     bulk: Callable[[], BulkTools]
+    membrane: str = ""
 
     async def list_definitions(self) -> list[dict[str, Any]]:
         """Return every listed tool as MCP's `Tool`, in a stable order; never raises."""
@@ -193,8 +194,9 @@ class ToolDispatcher:
             return CallResult(await does[tool.name](valid, deadline), own=True)
         if tool is builtin_tools.CONNECT:
             await validate_off_loop(size, validate_builtin_arguments, tool, given)
-            found = ActionResult(await self.connecting.connect(deadline, client))
-            return CallResult(found, own=True)
+            found = await self.connecting.connect(deadline, client)
+            steps = name_membrane(found["next"], self.membrane)
+            return CallResult(ActionResult({**found, "next": steps}), own=True)
         if tool in (builtin_tools.RUN_READ, builtin_tools.RUN_WRITE):
             return await self._call_by_name(tool, given, size, deadline, client)
         call = await validate_off_loop(
@@ -204,7 +206,8 @@ class ToolDispatcher:
 
     def qualify_remedy(self, remedy: str) -> str:
         """Return a remedy with how to reach each tool that it names, and the ledger."""
-        known = add_ledger_flags(remedy, self.settings.cli_flags)
+        typed = name_membrane(remedy, self.membrane)
+        known = add_ledger_flags(typed, self.settings.cli_flags)
         return remedies.qualify_remedy(known, self.exposure, self.account.snapshot.catalogue)
 
     def describe_access(self, text: str) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, cast
@@ -69,6 +69,11 @@ def find_executable(setting: str | None, path: str, platform: str, home: Path) -
     machine = _Platform(path, platform, home)
     first, *rest = _split_setting(setting, machine)
     return (*machine.make_command(machine.locate(first)), *rest)
+
+
+def is_on_path(path: str, platform: str) -> bool:
+    """Return whether a terminal with this PATH finds Membrane's program by its name."""
+    return _Platform(path, platform, None).is_in_path(PROGRAM)
 
 
 def search_path(
@@ -180,7 +185,13 @@ class _Platform:
         return found
 
     def find(self, name: str) -> Path | None:
-        for folder in (*self.on_path(), *self._iter_usual_places()):
+        return self._find_in((*self.on_path(), *self._iter_usual_places()), name)
+
+    def is_in_path(self, name: str) -> bool:
+        return self._find_in(self.on_path(), name) is not None
+
+    def _find_in(self, folders: Iterable[Path], name: str) -> Path | None:
+        for folder in folders:
             for file in self._list_spellings(folder / name):
                 if _is_file(file) and (self.windows or os.access(file, os.X_OK)):
                     return file
