@@ -18,8 +18,9 @@ from kartra_mcp.core.display import display_value, get_os_user
 from kartra_mcp.core.errors import KartraMCPError, RefusedError
 from kartra_mcp.core.exit_codes import EXIT_FAILED, EXIT_OK
 from kartra_mcp.core.principal import make_principal_key, make_token_key
+from kartra_mcp.ledger.people import MAX_REASON_CHARS
 from kartra_mcp.ledger.records import format_utc
-from kartra_mcp.ledger.revocations import MAX_REASON_CHARS, Admin, Revocation, Revocations
+from kartra_mcp.ledger.revocations import Admin, Revocation, Revocations
 from kartra_mcp.team.faults import suggest
 
 _Found = list[Revocation] | KartraMCPError

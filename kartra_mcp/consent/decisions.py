@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 from kartra_mcp.core.display import display_value, format_local_time, get_os_user
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.ledger.approval_errors import stale_view_error
 from kartra_mcp.ledger.approval_records import Approval
 from kartra_mcp.ledger.approvals import Approvals
 from kartra_mcp.ledger.ledger import Ledger
+from kartra_mcp.ledger.people import clean_line
 from kartra_mcp.ledger.pin import LOCK_SECONDS, Pins
-
-REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class ApprovalDecision:
 
     @property
     def lacks_reason(self) -> bool:
-        return not self.approve and not normalize_reason(self.reason)
+        return not self.approve and not clean_line(self.reason)
 
 
 def decide(
@@ -56,7 +54,7 @@ def decide(
     return ledger.approvals.decide(
         number,
         approve=made.approve,
-        reason=normalize_reason(made.reason),
+        reason=clean_line(made.reason),
         who=get_os_user(),
         seen=seen,
     )
@@ -126,11 +124,6 @@ def require_unused(approvals: Approvals, number: int) -> Approval:
         f"Number {number} cannot be revoked: {why}.",
         "Nothing was changed. Decline a request that is still pending; History lists past writes.",
     )
-
-
-def normalize_reason(reason: str) -> str:
-    """Return a reason for the ledger: one line, without secrets, bounded."""
-    return " ".join(safe_excerpt(reason, REASON).split())
 
 
 def outcome_text(decided: Approval, until: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.ledger import approval_rows
 from kartra_mcp.ledger.approval_errors import (
     decision_refusal,
@@ -18,13 +17,12 @@ from kartra_mcp.ledger.approval_errors import (
     withdrawal_refusal,
 )
 from kartra_mcp.ledger.approval_records import DECLINE_HOLDS, Approval, ApprovalRequest
-from kartra_mcp.ledger.people import ApproverLogin, TeamDecision
+from kartra_mcp.ledger.people import ApproverLogin, TeamDecision, clean_line
 from kartra_mcp.ledger.records import Binding
 from kartra_mcp.ledger.revocations import find_refusal
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
-MAX_REASON_CHARS = 200
 MAX_PENDING = 50
 """Requests of one person of a team that may wait at once: each is a card and a notice to others."""
 
@@ -149,7 +147,7 @@ class Approvals:
                 too old; `facts_changed`; `invalid_arguments` for another amount or id than was
                 shown, or a decline without a reason; as `decide` for a number that is not pending.
         """
-        reason = " ".join(safe_excerpt(decision.reason, MAX_REASON_CHARS).split())
+        reason = clean_line(decision.reason)
 
         def work(transaction: Transaction, asked: Approval) -> RefusedError | None:
             refusal = find_refusal(transaction, (login.principal.key,)) or team_decision_refusal(

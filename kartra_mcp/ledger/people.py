@@ -10,6 +10,7 @@ from kartra_mcp.core.principal import ROLES, Principal, Role
 from kartra_mcp.core.sanitize import safe_excerpt
 
 MAX_NAME_CHARS = 80
+MAX_REASON_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,12 @@ def make_requester(principal: Principal | None) -> Requester | None:
 
 def make_name(principal: Principal) -> str:
     """Return the name for display: one line, bounded; the issuer's users choose it."""
-    name = " ".join(safe_excerpt(principal.name, MAX_NAME_CHARS).split())
-    return name or f"unnamed {principal.key[:8]}"
+    return clean_line(principal.name, MAX_NAME_CHARS) or f"unnamed {principal.key[:8]}"
+
+
+def clean_line(text: str, length: int = MAX_REASON_CHARS) -> str:
+    """Return a name or a reason for the ledger: one line, without secrets, bounded."""
+    return " ".join(safe_excerpt(text, length).split())
 
 
 def parse_requester(payload: Mapping[str, Any]) -> Requester:

@@ -12,19 +12,23 @@ from typing import Any, Literal
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.principal import Principal
-from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.ledger import approval_rows
 from kartra_mcp.ledger.bulk_states import cancel_approved_by
 from kartra_mcp.ledger.database import Query, make_in_list
-from kartra_mcp.ledger.people import MAX_NAME_CHARS, make_requester, parse_requester
+from kartra_mcp.ledger.people import (
+    MAX_NAME_CHARS,
+    MAX_REASON_CHARS,
+    clean_line,
+    make_requester,
+    parse_requester,
+)
 from kartra_mcp.ledger.projection import parse_payload
 from kartra_mcp.ledger.records import format_utc
 from kartra_mcp.ledger.store import LedgerStore
 from kartra_mcp.ledger.transaction import Transaction
 
-MAX_REASON_CHARS = 200
-"""Characters of a reason; on the command line the user of the operating system comes after it."""
 _MAX_STORED_CHARS = MAX_REASON_CHARS + 100
+"""Of a reason: on the command line the user of the operating system comes after it."""
 NAMED_ENTRIES = 100_000
 """Newest entries in which the name of a key is looked for."""
 _KEY = re.compile(r"(jti_)?[0-9a-f]{32}")
@@ -107,7 +111,7 @@ class Revocations:
     def _change(
         self, event: Literal["revoked", "released"], key: str, by: Admin, reason: str
     ) -> Revocation:
-        why, who = _clean(reason, _MAX_STORED_CHARS), _clean(by.name, MAX_NAME_CHARS)
+        why, who = clean_line(reason, _MAX_STORED_CHARS), clean_line(by.name, MAX_NAME_CHARS)
         if not (why and who):
             raise _no_reason_error()
         if not _KEY.fullmatch(key):
@@ -184,10 +188,6 @@ def _find_name(transaction: Transaction, key: str) -> str:
 
 def _name_key(key: str) -> str:
     return f"unnamed {key.removeprefix('jti_')[:8]}"
-
-
-def _clean(text: str, length: int) -> str:
-    return " ".join(safe_excerpt(text, length).split())
 
 
 def _no_reason_error() -> RefusedError:

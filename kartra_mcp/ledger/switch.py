@@ -8,9 +8,8 @@ from typing import Any
 from kartra_mcp.core.display import display_value
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.principal import Principal
-from kartra_mcp.core.sanitize import safe_excerpt
 from kartra_mcp.ledger.database import Query
-from kartra_mcp.ledger.people import make_name
+from kartra_mcp.ledger.people import clean_line, make_name
 from kartra_mcp.ledger.projection import parse_payload
 from kartra_mcp.ledger.records import format_utc
 from kartra_mcp.ledger.revocations import find_refusal, is_revoked_since
@@ -20,7 +19,6 @@ from kartra_mcp.policy.roles import Right, page_rights
 
 RESUME_SECONDS = 86_400.0
 """Seconds in which a second person has to confirm that writes resume."""
-MAX_REASON_CHARS = 200
 NEWEST = Query("SELECT n, at, body FROM lines WHERE kind = 'switch' ORDER BY n DESC LIMIT 1")
 _ONE = "SELECT n, at, body FROM lines WHERE kind = 'switch' AND n = ?"
 
@@ -83,7 +81,7 @@ class Switch:
             RefusedError: `forbidden_role`, or `invalid_arguments` without a reason.
         """
         _require_right(principal, Right.STOP)
-        why = " ".join(safe_excerpt(reason, MAX_REASON_CHARS).split())
+        why = clean_line(reason)
         if not why:
             raise _no_reason_error()
         with self.store.write_transaction(settles=True) as transaction:
