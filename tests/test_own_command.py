@@ -23,6 +23,7 @@ from kartra_mcp.core.display import format_command
         (["/opt/python", "-P", "-m", "kartra_mcp"], "linux", "/opt/python -P -m kartra_mcp"),
         (["C:\\k\\kartra-mcp.exe"], "win32", "C:\\k\\kartra-mcp.exe"),
         (["C:\\A B\\kartra-mcp.exe"], "win32", '& "C:\\A B\\kartra-mcp.exe"'),
+        (["C:\\A(B);$C\\kartra-mcp.exe"], "win32", '& "C:\\A(B);`$C\\kartra-mcp.exe"'),
     ],
 )
 def test_a_command_is_quoted_for_the_terminal(words: list[str], platform: str, shown: str):

@@ -17,6 +17,8 @@ from kartra_mcp.core.surroundings import surroundings
 
 MAX_VALUE_CHARS = 1_000
 """Characters of one value that are shown."""
+_PLAIN = re.compile(r"[\w:\\/.+-]+")
+"""A word that PowerShell takes as it is; a folder such as `Ann (work)` is not one."""
 _LEDGER_COMMAND = re.compile(r"`(kartra-mcp (?:approve|bulk|ledger|page)\b[^`]*)`")
 _MEMBRANE_COMMAND = re.compile(r"`membrane (?=(?:login|connect|connection|search|status)\b)")
 
@@ -57,8 +59,12 @@ def format_command(words: Sequence[str], platform: str) -> str:
     """
     if platform != "win32":
         return shlex.join(words)
-    quoted = [f'"{word}"' if " " in word else word for word in words]
+    quoted = [word if _PLAIN.fullmatch(word) else _quote_for_powershell(word) for word in words]
     return " ".join(["&", *quoted] if quoted[0].startswith('"') else quoted)
+
+
+def _quote_for_powershell(word: str) -> str:
+    return '"' + re.sub(r'([`$"])', r"`\1", word) + '"'
 
 
 def format_local_time(at: float | None) -> str:
