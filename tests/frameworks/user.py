@@ -20,7 +20,8 @@ CONTROL_D = None
 """An answer that ends the input instead."""
 
 FORM, NUMBER = r"\(Enter: no\): ", r"\(Enter: end\): "
-PIN_QUESTION, DECISION, REASON = r"\bPIN: ", r"approve or decline\? ", r"Why\?[^\r\n]* "
+PIN_QUESTION = r"\bPIN \(not shown\): "
+DECISION, REASON = r"approve or decline\? ", r"Why\?[^\r\n]* "
 Answers = Mapping[str, Sequence[str | None]]
 """By the question, the answers in turn; the last one is repeated."""
 
