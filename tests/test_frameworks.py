@@ -205,7 +205,12 @@ FAULTS = [
         {"answers": [LEAD, DONE]},
         "not shown whole before the question: ['a number",
     ),
-    ("openai-agents", YES, {"shown": f"97.00 PIN: {ENDED}"}, "not shown whole before the question"),
+    (
+        "openai-agents",
+        YES,
+        {"shown": f"97.00 PIN (not shown): {ENDED}"},
+        "not shown whole before the question",
+    ),
     ("openai-agents", YES, {"previews": [PREVIEW]}, "which no form shows"),
     ("openai-agents", ALONE, {"reach": REFUNDED}, "the account changed"),
 ]
