@@ -53,6 +53,7 @@ async def test_the_page_that_needs_a_new_address_shows_the_commands_full_path(tm
         (["/opt/kartra-mcp"], "linux", "/opt/kartra-mcp"),
         (["/home/ada/py", "-m", "kartra_mcp"], "darwin", "~/py -m kartra_mcp"),
         (["/home/ada/x/kartra-mcp.exe"], "win32", '& "$HOME\\x/kartra-mcp.exe"'),
+        (["/home/ada/$x/k.exe", "-P"], "win32", '& "$HOME\\`$x/k.exe" -P'),
     ],
 )
 def test_a_page_without_a_login_does_not_show_the_users_name(

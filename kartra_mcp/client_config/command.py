@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kartra_mcp.client_config.entry import NAME, PACKAGE, PROGRAM, REAL, REHEARSAL, ServerEntry
-from kartra_mcp.core.display import format_command
+from kartra_mcp.core.display import format_command, quote_for_powershell
 from kartra_mcp.core.errors import RefusedError
 
 
@@ -50,7 +50,8 @@ def format_public_command(words: Sequence[str], home: Path, platform: str) -> st
         return format_command(words, platform)
     below = str(path.relative_to(home))
     if platform == "win32":
-        return " ".join((f'& "$HOME\\{below}"', *more))
+        quoted = quote_for_powershell(below).removeprefix('"')
+        return " ".join((f'& "$HOME\\{quoted}', *more))
     return f"~/{shlex.join((below, *more))}"
 
 

@@ -59,11 +59,12 @@ def format_command(words: Sequence[str], platform: str) -> str:
     """
     if platform != "win32":
         return shlex.join(words)
-    quoted = [word if _PLAIN.fullmatch(word) else _quote_for_powershell(word) for word in words]
+    quoted = [word if _PLAIN.fullmatch(word) else quote_for_powershell(word) for word in words]
     return " ".join(["&", *quoted] if quoted[0].startswith('"') else quoted)
 
 
-def _quote_for_powershell(word: str) -> str:
+def quote_for_powershell(word: str) -> str:
+    """Return a word in double quotes, in which PowerShell expands nothing."""
     return '"' + re.sub(r'([`$"])', r"`\1", word) + '"'
 
 
