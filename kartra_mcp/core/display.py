@@ -57,10 +57,15 @@ def format_command(words: Sequence[str], platform: str) -> str:
     A bundle's folder has spaces in its path (`Claude Extensions`), and PowerShell runs a quoted
     path only after `&`.
     """
-    if platform != "win32":
-        return shlex.join(words)
-    quoted = [word if _PLAIN.fullmatch(word) else quote_for_powershell(word) for word in words]
+    quoted = [quote_word(word, platform) for word in words]
     return " ".join(["&", *quoted] if quoted[0].startswith('"') else quoted)
+
+
+def quote_word(word: str, platform: str) -> str:
+    """Quote one word of a command for a POSIX shell, or on Windows for PowerShell."""
+    if platform != "win32":
+        return shlex.quote(word)
+    return word if _PLAIN.fullmatch(word) else quote_for_powershell(word)
 
 
 def quote_for_powershell(word: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kartra_mcp.client_config.entry import NAME, REAL
-from kartra_mcp.core.display import display_value
+from kartra_mcp.core.display import display_value, quote_word
 from kartra_mcp.core.models import Connection
 from kartra_mcp.core.sanitize import strip_control_chars
 from kartra_mcp.onboarding.accounts.entries import ClientEntries, ClientEntry
@@ -138,7 +137,7 @@ def _served_twice(accounts: Sequence[LocalAccount]) -> Iterator[AccountFault]:
             yield AccountFault(
                 "served twice",
                 f"{names} in {title} serve the same account, {_title(one)}.",
-                f"{other}Else `kartra-mcp uninstall {client} --name {_quote(last.name)}`.",
+                f"{other}Else `kartra-mcp uninstall {client} --name {_quote(last.name, last)}`.",
             )
 
 
@@ -206,7 +205,12 @@ def add_command(connection: Connection, name: str, clients: ClientEntries, login
     """
     client = _choose_client(clients) or "--print"
     given = (("--connection", connection.id), ("--membrane", login.membrane or ""))
-    flags = "".join(f" {flag} {_quote(text)}" for flag, text in given if text)
+    words = [
+        f" {flag} {quote_word(strip_control_chars(text), login.platform)}"
+        for flag, text in given
+        if text
+    ]
+    flags = "".join(words)
     return f"{INSTALL} {client} --name {name}{flags}"
 
 
@@ -227,8 +231,9 @@ def ledger_flags(one: LocalAccount) -> str:
     return one.entries[0].settings.cli_flags
 
 
-def _quote(text: str) -> str:
-    return shlex.quote(strip_control_chars(text))
+def _quote(text: str, entry: ClientEntry) -> str:
+    """Quote a word for the shell of the system that the entry is on."""
+    return quote_word(strip_control_chars(text), entry.settings.platform)
 
 
 def _choose_client(clients: ClientEntries) -> str:
@@ -250,18 +255,19 @@ def _settle_first(accounts: Iterable[LocalAccount]) -> str:
 
 
 def _commands(accounts: Iterable[LocalAccount], folder: Path) -> str:
-    where = shlex.quote(str(folder))
     entries = [entry for one in accounts for entry in one.entries]
-    listed = ", ".join(f"`{_install(entry)} --state-dir {where}`" for entry in entries)
+    listed = ", ".join(
+        f"`{_install(entry)} --state-dir {_quote(str(folder), entry)}`" for entry in entries
+    )
     return f"{listed}. Then restart the client."
 
 
 def _install(entry: ClientEntry) -> str:
-    return f"{INSTALL} {entry.client} --name {_quote(entry.name)}"
+    return f"{INSTALL} {entry.client} --name {_quote(entry.name, entry)}"
 
 
 def _setup(one: LocalAccount) -> str:
-    return f"kartra-mcp setup --name {_quote(one.names[0])}"
+    return f"kartra-mcp setup --name {_quote(one.names[0], one.entries[0])}"
 
 
 def _entry(entry: ClientEntry) -> str:
