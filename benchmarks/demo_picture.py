@@ -34,7 +34,7 @@ FIXED: Mapping[str, str] = {
     r'(?<=confirmation_id=")[\w-]{24}': "an-id-that-each-run-gets",
     r"\bint_[0-9a-f]{16}": "int_0123456789abcdef",
 }
-"""What differs in each run, and what stands for it."""
+"""Texts that differ in each run, and those that stand for them."""
 
 ANSI = [(0, 0, 0), (163, 36, 29), (18, 110, 54), (130, 80, 0), (9, 88, 175), (120, 40, 140)]
 LIGHT = TerminalTheme(

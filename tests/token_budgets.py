@@ -4,7 +4,7 @@ MOST = 9_000
 """The whole list of the sandbox."""
 
 SEARCHED = 2_500
-"""What `search` lists, at any number of actions."""
+"""Tokens that `search` lists, at any number of actions."""
 
 WITHIN = 0.15
 """Allowed error of the estimate that decides under `auto`."""

@@ -41,7 +41,7 @@ _NAMED = (
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Who revokes or releases: a principal of the page, or a typed name without a key."""
+    """The admin of a change: a principal of the page, or a typed name without a key."""
 
     name: str
     person: str = ""

@@ -31,7 +31,7 @@ FORMS = (MAIL, PAIR)
 
 @dataclass(frozen=True)
 class Promise:
-    """What a play must leave behind."""
+    """The state that a play must leave behind."""
 
     reach: Reach
     """All changes of the account."""
@@ -58,7 +58,7 @@ PROMISES = {
 
 @dataclass(frozen=True)
 class Play:
-    """What the model calls, and what the user answers."""
+    """The calls of the model, and the answers of the user."""
 
     name: str
     script: Sequence[Step]

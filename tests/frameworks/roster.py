@@ -25,7 +25,7 @@ class Example:
     consent: Literal["elicitation", "approval"]
     """Consent that the ledger records for a yes."""
     asks: str
-    """Where the user is asked, for the page."""
+    """The place in which the user is asked, for the page."""
 
     @property
     def path(self) -> Path:

@@ -19,10 +19,10 @@ FORM_PROMPT, PIN_PROMPT = "(Enter: no): ", "PIN (not shown): "
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one play left behind."""
+    """The state that one play left behind."""
 
     reach: Reach
-    """What became of the account."""
+    """The changes of the account."""
     consents: list[str]
     """Consent of each write in the ledger…"""
     outcomes: list[str]
@@ -34,7 +34,7 @@ class Evidence:
     shown: str
     """All that the terminal showed, and the exit code."""
     faults: list[str] = field(default_factory=list[str])
-    """What went wrong with the script itself."""
+    """Faults of the script itself."""
 
 
 def judge(example: Example, play: str, found: Evidence) -> list[str]:

@@ -29,7 +29,7 @@ _MAX_TIME = 253_402_300_800.0
 
 @dataclass(frozen=True, slots=True)
 class LedgerInspection:
-    """What a ledger contains, as far as the files show it.
+    """The contents of a ledger, as far as the files show them.
 
     Attributes:
         newest_at: time of the newest entry; None without one.

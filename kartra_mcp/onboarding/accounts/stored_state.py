@@ -1,4 +1,4 @@
-"""What a state folder shows of its account, read without creating or changing anything."""
+"""State of an account by its state folder, read without creating or changing anything."""
 
 from __future__ import annotations
 
