@@ -42,7 +42,7 @@ async def test_after_a_reset_the_same_refund_runs_again(tmp_path: Path):
     done = reset(place)
     assert done.returncode == 0, done.stderr
     (old,) = (place.folder / "sandbox").glob("ledger-*.db")
-    account, ledger_line = done.stdout.splitlines()
+    ledger_line, account = done.stdout.splitlines()
     assert account == f"The sandbox account is new: {place.file}"
     assert "no PIN. Choose a PIN again" in ledger_line
     assert f"The old one is kept as {old.name}." in ledger_line
@@ -62,7 +62,7 @@ async def test_a_reset_ends_the_page_which_holds_the_ledger(tmp_path: Path):
     finally:
         end(place)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("The page was ended.\n")
+    assert "The page was ended.\n" in done.stdout
 
 
 async def test_a_ledger_in_use_is_not_reset_and_neither_is_the_account(tmp_path: Path):
@@ -99,3 +99,18 @@ def test_the_ledger_of_the_real_account_above_the_sandbox_is_left_alone(tmp_path
     done = reset(place)
     assert (done.returncode, "There was no ledger yet" in done.stdout) == (0, True)
     assert (place.folder / "ledger.db").read_bytes() == content
+
+
+def test_a_reset_that_stops_at_the_account_reports_the_new_ledger(tmp_path: Path):
+    place = sandbox(tmp_path / "state")
+    folder = place.folder / "sandbox"
+    with closing(open_ledger(folder, account="sandbox")) as ledger:
+        run(ledger, intent("1"))
+    place.file.unlink(missing_ok=True)
+    place.file.mkdir()
+    done = reset(place)
+    assert done.returncode == 1
+    assert "The ledger is new" in done.stdout
+    assert "The sandbox account is new" not in done.stdout
+    assert "account" in done.stderr
+    assert list(folder.glob("ledger-*.db"))

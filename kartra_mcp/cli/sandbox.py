@@ -35,14 +35,12 @@ def reset_sandbox(words: Sequence[str]) -> int:
     settings = read_settings(given)
     try:
         _require_folder(settings)
-        ledger = _begin_ledger(settings)
-        account = _begin_account(settings)
+        print_line(_begin_ledger(settings))  # at once: the account may fail after it
+        print_line(_begin_account(settings))
     except KartraMCPError as problem:
         problem.remedy = _add_flags(problem.remedy, read_settings(given, {}).cli_flags)
         print_refusal(problem, as_json=False)
         return EXIT_FAILED
-    print_line(account)
-    print_line(ledger)
     return EXIT_OK
 
 
