@@ -46,7 +46,8 @@ def children(process: int) -> int | None:
     """Count the child processes, zombies included."""
     if not Path("/proc/self/stat").exists():
         return None
-    return sum(_parent(stat) == process for stat in Path("/proc").glob("[0-9]*/stat"))
+    processes = Path("/proc").glob("[0-9]*")
+    return sum(_parent(each / "stat") == process for each in processes)
 
 
 def _parent(stat: Path) -> int:

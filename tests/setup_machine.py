@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -204,14 +204,18 @@ class Home:
         and the read is handled only after the line.
         """
         pids = [*self.processes(), *(child.pid for child in self.started if child.isalive())]
-        stats = [Path(f"/proc/{pid}/stat").read_text() for pid in pids]
+        try:
+            stats = [Path(f"/proc/{pid}/stat").read_text() for pid in pids]
+        except OSError:  # one ended meanwhile
+            return False
         return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
 
     def close(self) -> None:
         for child in self.started:
             child.close(force=True)
         for pid in self.processes():
-            os.kill(pid, 9)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, 9)
 
 
 def ended(child: Any) -> tuple[int | None, str]:

@@ -889,6 +889,7 @@ def test_progress_is_shown_on_a_terminal_alone(machine: Machine) -> None:
     environment = {**machine.environment, "TERM": "xterm"}
     child = pexpect.spawn(words, env=environment, encoding="utf-8", timeout=60)
     child.expect(pexpect.EOF)
+    child.close()
     shown = child.before or ""
     assert "from Membrane" in shown
     assert "Healthy." in shown

@@ -211,10 +211,10 @@ async def test_no_lock_of_a_running_intent_gets_into_a_program_that_outlives_us(
 
 def _started_with(line: str) -> list[int]:
     found: list[int] = []
-    for words in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it ended meanwhile
-            if line.encode() in words.read_bytes():
-                found.append(int(words.parent.name))
+            if line.encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
     return found
 
 

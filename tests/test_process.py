@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,11 @@ async def pids(file: Path) -> list[int]:
 
 def children() -> set[str]:
     """Return the ids of this process's children, zombies too; other tests may have left some."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return {pid for file in lists for pid in file.read_text().split()}
+    found: set[str] = set()
+    for thread in Path("/proc/self/task").glob("*"):
+        with suppress(OSError):  # it ended meanwhile
+            found.update((thread / "children").read_text().split())
+    return found
 
 
 def descriptors() -> int:
@@ -190,6 +194,22 @@ async def test_the_end_after_a_deadline_takes_less_than_two_seconds(tmp_path: Pa
 
     assert anyio.current_time() - deadline < PROMPTLY
     assert runner.TERM_GRACE + 2 * runner.KILL_GRACE < 2
+
+
+def test_a_process_that_ends_during_the_search_for_its_group_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bug: the end of any other process of the machine at that moment was raised (ESRCH)."""
+    look = Path.stat
+
+    def end_at_stat(file: Path, **more: Any) -> os.stat_result:
+        if file.name == "stat":
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(file))
+        return look(file, **more)
+
+    monkeypatch.setattr(Path, "stat", end_at_stat)
+
+    assert runner._is_group_running(os.getpgrp())
 
 
 async def test_cancellation_ends_the_group_before_it_propagates(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +218,12 @@ while :; do sleep 1; done
 
 def login_of(home: Home) -> list[int]:
     """Return the login's processes that still run."""
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in home.processes()}
-    return [pid for pid, words in commands.items() if b"\0login\0" in words]
+    found: list[int] = []
+    for pid in home.processes():
+        with suppress(OSError):  # it ended meanwhile
+            if b"\0login\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def test_ctrl_c_again_and_again_leaves_no_login_behind_on_the_terminal(nothing):

@@ -30,9 +30,9 @@ LATEST_OLD = HANDSHAKE_PROTOCOL_VERSIONS[-1]
 def descendants(pid: int) -> list[int]:
     """The processes below this one that still run."""
     found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
         with suppress(OSError):  # it ended meanwhile
-            for child in map(int, children.read_text().split()):
+            for child in map(int, (thread / "children").read_text().split()):
                 found += [child, *descendants(child)]
     return [child for child in found if not gone(child)]
 

@@ -308,12 +308,14 @@ async def _end(process: Process | Child, env: Mapping[str, str]) -> None:
 
 
 async def _end_child(child: Child) -> None:
-    child.stop_reading()
-    await _end_group(child.pid)
-    if not child.has_ended():
-        with anyio.move_on_after(KILL_GRACE):
-            await child.exited.wait()
-    child.close()
+    try:
+        child.stop_reading()
+        await _end_group(child.pid)
+        if not child.has_ended():
+            with anyio.move_on_after(KILL_GRACE):
+                await child.exited.wait()
+    finally:
+        child.close()
 
 
 async def _end_group(group: int) -> None:
@@ -338,7 +340,8 @@ def _is_group_running(group: int) -> bool:
     """Return True if the group has a live process. Containers can keep zombies for long."""
     if not _signal_group(group, 0):
         return False
-    stats = list(Path("/proc").glob("[0-9]*/stat"))
+    # Not one glob: it looks at each file, and raises for a process that ends meanwhile (ESRCH).
+    stats = [process / "stat" for process in Path("/proc").glob("[0-9]*")]
     return not stats or any(_is_running_in(group, stat) for stat in stats)
 
 
