@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -142,11 +142,14 @@ class HttpTransport:
                 headers={"Authorization": f"Bearer {request.token}"},
                 allow_redirects=False,
                 proxy=None if self.is_here else find_proxy(self.address),
-                trace_request_ctx=request.on_sending,
             )
-            async with sent as answer:
-                date = answer.headers.get("Date", "")
-                return HttpResponse(answer.status, await _read_body(answer), date)
+            hook = _ON_SENDING.set(request.on_sending)
+            try:
+                async with sent as answer:
+                    date = answer.headers.get("Date", "")
+                    return HttpResponse(answer.status, await _read_body(answer), date)
+            finally:
+                _ON_SENDING.reset(hook)
         except ClientConnectorCertificateError as problem:  # a ValueError too
             raise TransportError(_describe_cause(problem)) from None
         except ValueError as problem:  # aiohttp's InvalidURL too: the proxy's address is invalid
@@ -184,7 +187,6 @@ class HttpTransport:
             headers=HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the deadline is used
-            trace_configs=[_trace_config()],
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
         )
@@ -231,8 +233,16 @@ def _load_certificates() -> Any:
         raise TransportConfigError(f"{type(problem).__name__}: {UNUSABLE}") from None
 
 
+_ON_SENDING: ContextVar[Callable[[], None]] = ContextVar("on_sending")
+"""`on_sending` of the request of this task: aiohttp's requests take no parameter of ours."""
+
+
 def _request_class() -> type[aiohttp.ClientRequest]:
-    """Return a request class that refuses a kept connection with unsolicited data."""
+    """Return a request class that reports immediately before it is sent; not a proxy's CONNECT.
+
+    It refuses a kept connection with unsolicited data. aiohttp's own traces would report each
+    request, too, with the cost of all their other events.
+    """
     from aiohttp import ClientRequest, ClientResponse
 
     class Asking(ClientRequest):
@@ -240,21 +250,10 @@ def _request_class() -> type[aiohttp.ClientRequest]:
             if conn.protocol is None or conn.protocol.should_close:
                 conn.close()
                 raise _UnsolicitedData
+            _ON_SENDING.get()()
             return await super().send(conn)
 
     return Asking
-
-
-def _trace_config() -> aiohttp.TraceConfig:
-    """Return a trace that reports `headers_sent` immediately before; not for a proxy's CONNECT."""
-    from aiohttp import TraceConfig
-
-    async def sending(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-        context.trace_request_ctx()
-
-    tracing = TraceConfig()
-    tracing.on_request_headers_sent.append(sending)
-    return tracing
 
 
 async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
