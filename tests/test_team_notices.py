@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterator
 from io import StringIO
@@ -20,7 +19,7 @@ from webhook_receiver import SECRET_PATH, Receiver, serving_receiver
 
 from kartra_mcp.ledger.postgres.migrations import migrate_service
 from kartra_mcp.membrane.credentials import Secret
-from kartra_mcp.service.logs import EVENTS, JsonFormatter, LogSink
+from kartra_mcp.service.logs import EVENTS, LogSink
 from kartra_mcp.service.metrics import ServiceMetrics
 from kartra_mcp.service.observer import NoticeEvent
 from kartra_mcp.team.config import NOTICE_FORMATS
@@ -115,17 +114,11 @@ async def test_a_receiver_that_is_not_there_is_named_without_its_address(url: st
 
 
 @pytest.fixture
-def team_log() -> Iterator[StringIO]:
+def team_log(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     """The log of the service, as an operator gets it."""
     text = StringIO()
-    handler = logging.StreamHandler(text)
-    handler.setFormatter(JsonFormatter())
-    before = EVENTS.level
-    EVENTS.addHandler(handler)
-    EVENTS.setLevel(logging.INFO)
-    yield text
-    EVENTS.removeHandler(handler)
-    EVENTS.setLevel(before)
+    monkeypatch.setattr(EVENTS, "stream", text)
+    return text
 
 
 @pytest.fixture

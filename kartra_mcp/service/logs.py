@@ -5,34 +5,50 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent
 
-EVENTS = logging.getLogger("kartra_mcp.service.events")
 _FIRST_REFUSAL = 400
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats an event of ours whole; of any other record only where it was logged.
+    """Formats only where a record was logged.
 
     Messages of libraries contain what a client sent, and tracebacks what Kartra returned.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        shown: dict[str, Any] = {"time": at, "level": record.levelname.lower()}
-        fields: Mapping[str, Any] | None = getattr(record, "fields", None)
-        if fields is not None:
-            shown |= {"event": record.msg, **fields}
-        else:
-            shown |= {"event": "log", "logger": record.name, "line": record.lineno}
-            if record.exc_info and record.exc_info[0]:
-                shown["error"] = record.exc_info[0].__name__
-        return _ENCODER.encode(shown)
+        fields: dict[str, Any] = {"logger": record.name, "line": record.lineno}
+        if record.exc_info and record.exc_info[0]:
+            fields["error"] = record.exc_info[0].__name__
+        return _format_line(record.created, record.levelname.lower(), "log", fields)
+
+
+@dataclass(slots=True)
+class EventStream:
+    """Stream of the service's own events; without one they are not written.
+
+    No logger of `logging`: each call is an event, and a record of it costs three times its line.
+    """
+
+    stream: TextIO | None = None
+
+    def write(self, event: str, fields: Mapping[str, Any]) -> None:
+        if self.stream is not None:
+            line = _format_line(time.time(), "info", event, fields)
+            with suppress(OSError, ValueError):  # a log that cannot be written ends no call
+                self.stream.write(line + "\n")
+                self.stream.flush()
+
+
+EVENTS = EventStream()
 
 
 class LogSink:
@@ -66,19 +82,19 @@ class LogSink:
 
 
 def write_event(event: str, /, **fields: Any) -> None:
-    if EVENTS.isEnabledFor(logging.INFO):
-        # Not `info`, which walks the stack for the place that logs: an event does not show it.
-        extra = {"fields": fields}
-        EVENTS.handle(
-            EVENTS.makeRecord(EVENTS.name, logging.INFO, "", 0, event, (), None, None, extra)
-        )
+    EVENTS.write(event, fields)
 
 
 def log_to(stream: TextIO | None = None) -> None:
     """Send every log of this process to a stream, by default stderr, as JSON."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    EVENTS.stream = stream or sys.stderr
+    handler = logging.StreamHandler(EVENTS.stream)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    EVENTS.setLevel(logging.INFO)
+
+
+def _format_line(seconds: float, level: str, event: str, fields: Mapping[str, Any]) -> str:
+    at = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return _ENCODER.encode({"time": at, "level": level, "event": event, **fields})
