@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from harness import Answer, StandIn, action, call, connect, healthy
 
-from kartra_mcp.calls import pagination, result_store
+from kartra_mcp.calls import dispatcher, result_store
+from kartra_mcp.calls.responses import make_shown
 
 pytestmark = pytest.mark.anyio
 
@@ -260,13 +261,15 @@ async def test_odd_numbers_in_reading_on_are_no_slip_of_ours(
 async def test_a_slip_in_paging_after_a_write_is_a_success_with_its_receipt(
     fake_membrane, protocol_version, monkeypatch
 ):
-    def failing(*_):
-        raise RuntimeError
+    def failing(result, **_):
+        if result is not None:
+            raise RuntimeError
+        return make_shown(None)
 
     fake_membrane.plan(**healthy(action("assign-tag")))
     async with connect(fake_membrane, protocol_version) as client:
         await call(client, "kartra_status")
-        monkeypatch.setattr(pagination, "make_first_page", failing)
+        monkeypatch.setattr(dispatcher, "make_shown", failing)
         answer = await call(client, "kartra_assign_tag", confirm=True)
     assert not answer.failed, answer.text
     assert answer.result is None

@@ -12,7 +12,7 @@ from kartra_mcp.account.account import Account
 from kartra_mcp.account.connect import ConnectFlow
 from kartra_mcp.calls import pagination, responses
 from kartra_mcp.calls.gateway import CallResult, Gateway
-from kartra_mcp.calls.responses import ToolResponse
+from kartra_mcp.calls.responses import ShownResult, ToolResponse, make_shown
 from kartra_mcp.calls.result_store import ResultStore
 from kartra_mcp.calls.status import build_status, describe_caller
 from kartra_mcp.catalogue import builtin_tools, catalogue, remedies, run_by_name
@@ -278,7 +278,7 @@ class ToolDispatcher:
         )
         cut_off = truncation_notice(page, wanted["result_id"]) if page.has_more else None
         return responses.success_response(
-            page.shown, {"truncated": cut_off}, sandbox=self.settings.sandbox
+            make_shown(page.shown), {"truncated": cut_off}, sandbox=self.settings.sandbox
         )
 
     async def _make_response(self, done: CallResult) -> ToolResponse:
@@ -286,20 +286,14 @@ class ToolDispatcher:
         try:
             if is_large(done.reply.result):
                 return await run_in_thread(self._paginate, done)
+            shown = make_shown(done.reply.result, own=done.own)
+            if shown.size <= self.settings.result_chars:
+                return self._combine(done, shown, done.receipt, done.truncated)
             return self._paginate(done)
         except Exception:
             if done.receipt is None:
                 raise
-            return responses.success_response(
-                None,
-                {
-                    "action_run_id": done.reply.action_run_id,
-                    "receipt": {**done.receipt, "note": NOT_SHOWN},
-                    "before": map_strings(dict(done.before)),
-                },
-                sandbox=self.settings.sandbox,
-                notice=done.notice,
-            )
+            return self._combine(done, make_shown(None), {**done.receipt, "note": NOT_SHOWN})
 
     def _paginate(self, done: CallResult) -> ToolResponse:
         """Return the first page of a result; a truncated one is stored to be continued."""
@@ -310,18 +304,26 @@ class ToolDispatcher:
             cut_off = truncation_notice(
                 page, self.kept.save(line, page.path, page.next_offset or 0)
             )
+        return self._combine(done, make_shown(page.shown, own=done.own), done.receipt, cut_off)
+
+    def _combine(
+        self,
+        done: CallResult,
+        shown: ShownResult,
+        receipt: Mapping[str, Any] | None,
+        cut_off: Mapping[str, Any] | None = None,
+    ) -> ToolResponse:
+        """Return the response of what is shown of a result, with all that is told beside it."""
         return responses.success_response(
-            page.shown,
+            shown,
             {
                 "action_run_id": done.reply.action_run_id,
-                "receipt": done.receipt,
+                "receipt": receipt,
                 "before": map_strings(dict(done.before)),
                 "truncated": cut_off,
             },
             sandbox=self.settings.sandbox,
             notice=done.notice,
-            line=line if page.shown is whole else None,
-            own=done.own,
         )
 
 

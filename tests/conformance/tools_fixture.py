@@ -86,7 +86,9 @@ class FixtureTools(ToolDispatcher):
             return await super().call(name, given, client)
         arguments = validate_builtin_arguments(fixture.tool, given or {})
         result = await fixture.does(Asked(self, name, arguments, client))
-        return responses.success_response(result, {}, sandbox=self.settings.sandbox, own=True)
+        return responses.success_response(
+            responses.make_shown(result, own=True), {}, sandbox=self.settings.sandbox
+        )
 
 
 class FixtureReader(ResourceReader):
