@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from kartra_mcp.ledger.errors import LedgerDamagedError, wrong_version_error
 
@@ -128,6 +129,10 @@ _PACKED_QUESTION = re.compile(
 """Version 1 of `facts` of a question: digest, time asked, number and text to type."""
 
 _STATED = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+
+
+Objects = tuple[tuple[str, str, str], ...]
+"""Type, name and SQL of each table, index and trigger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +252,13 @@ def is_whole(db: sqlite3.Connection) -> bool:
     return _list_objects(db) == _list_expected_objects(get_version(db))
 
 
-def _list_objects(db: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    return [(kind, name, sql) for kind, name, sql in db.execute(_STATED)]
+def _list_objects(db: sqlite3.Connection) -> Objects:
+    return tuple((kind, name, sql) for kind, name, sql in db.execute(_STATED))
 
 
-def _list_expected_objects(version: int) -> list[tuple[str, str, str]]:
+@cache
+def _list_expected_objects(version: int) -> Objects:
+    """Run the migrations on an empty database, once for each version: most of an open was this."""
     aside = sqlite3.connect(":memory:", isolation_level=None)
     try:
         migrate(aside, to=version)
