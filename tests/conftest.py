@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from certificates import share_certificates
 from examples import load_profile
 from fake_membrane_api import serving
 from harness import ERAS, APIStandIn, Programs, Sandbox, StandIn, sandbox_by
@@ -26,6 +27,7 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
 gc.set_threshold(100_000, 20, 100)
 load_profile()
 use_memory(os.environ)
+share_certificates()
 
 
 def pytest_collection_finish() -> None:
