@@ -75,6 +75,7 @@ class WholeWorld:
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     seeded: Sequence[str] = ()
     times: WriteTimes = SHORT
+    count: int = REPLICAS
     replicas: list[WholeReplica] = field(default_factory=list)
     told: dict[str, list[Told]] = field(default_factory=lambda: {name: [] for name in ACCOUNTS})
     targets: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in ACCOUNTS})
@@ -96,7 +97,7 @@ class WholeWorld:
         self.provider = self._open.enter_context(running_identity())
         self.balancer = self._open.enter_context(running_balancer())
         self._write_secrets()
-        for number in range(REPLICAS):
+        for number in range(self.count):
             self.replicas.append(self._make_replica(number))
         for one in self.replicas:
             one.start()
@@ -295,7 +296,11 @@ def _answer(told: Told, by_call: Mapping[str, str]) -> ClientAnswer:
 
 @contextmanager
 def running_whole_world(
-    folder: Path, seeded: Sequence[str] = (), times: WriteTimes = SHORT, **settings: str
+    folder: Path,
+    seeded: Sequence[str] = (),
+    times: WriteTimes = SHORT,
+    count: int = REPLICAS,
+    **settings: str,
 ) -> Generator[WholeWorld]:
     """Start a world; it ends with the block.
 
@@ -303,9 +308,10 @@ def running_whole_world(
         folder: an empty one.
         seeded: faults in the protocol that its replicas have.
         times: seconds of a write.
+        count: number of its replicas.
         settings: of each replica, by name.
     """
-    made = WholeWorld(folder, settings, seeded, times)
+    made = WholeWorld(folder, settings, seeded, times, count)
     try:
         yield made.start()
     finally:
