@@ -45,6 +45,8 @@ class Exposure:
     _grown: bool = False
     _evaluated: Catalogue | None = field(default=None, repr=False)
     _listed: tuple[Catalogue, list[dict[str, Any]]] | None = field(default=None, repr=False)
+    _made: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]], repr=False)
+    """Definitions that the measurement of the list made: the list has the same ones."""
 
     def is_search_mode(self, catalogue: Catalogue) -> bool:
         """Return whether only the built-in tools are listed."""
@@ -68,7 +70,11 @@ class Exposure:
             if self._is_builtin_listed(tool, catalogue)
         ]
         actions = () if self.is_search_mode(catalogue) else self.visible(catalogue)
-        return listed + [make_action_definition(entry, self.rules) for entry in actions]
+        made = self._made if catalogue is self._evaluated else {}
+        self._made = {}
+        return listed + [
+            made.get(entry.tool) or make_action_definition(entry, self.rules) for entry in actions
+        ]
 
     def has_changed(self, before: Catalogue, after: Catalogue) -> bool:
         """Return whether `tools/list` differs after a refresh."""
@@ -100,14 +106,17 @@ class Exposure:
     def _is_too_large(self, catalogue: Catalogue) -> bool:
         """Return whether the budget is exceeded; counting stops there."""
         left = float(self.token_budget)
+        self._made = {}
         for tool in BUILTIN_TOOLS.values():
             if tool not in _TO_ACTIONS[1:] and not gates.hidden_reason(
                 tool.min_risk, {tool.name}, self.rules
             ):
                 left -= estimate_tokens(builtin_definition(tool, self.rules))
         for entry in self.visible(catalogue):
-            left -= estimate_tokens(make_action_definition(entry, self.rules))
+            made = self._made[entry.tool] = make_action_definition(entry, self.rules)
+            left -= estimate_tokens(made)
             if left < 0:
+                self._made = {}
                 return True
         return False
 
