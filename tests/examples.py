@@ -7,7 +7,7 @@ import os
 from hypothesis import settings
 
 SOAK = os.environ.get("SOAK") == "1"
-_MORE = 20
+_MORE = 40
 
 
 def examples(number: int) -> int:
@@ -17,5 +17,5 @@ def examples(number: int) -> int:
 
 def load_profile() -> None:
     """Set the number for tests that name none; no test depends on the time of an example."""
-    settings.register_profile("ours", max_examples=examples(50), deadline=None)
+    settings.register_profile("ours", max_examples=examples(25), deadline=None)
     settings.load_profile("ours")

@@ -303,14 +303,14 @@ def object_and_value(draw, depth=2):
     return schema, {name: pairs[name][1] for name in given_names}
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(object_and_value(), st.booleans())
 def test_what_is_valid_under_a_simple_schema_is_accepted_as_it_is(pair, strict):
     schema, value = pair
     assert accepted(schema, value, strict=strict) == value
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs"]), max_size=9),

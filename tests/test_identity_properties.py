@@ -58,7 +58,7 @@ GOOD: dict[str, Any] = {"sub": "s", "aud": "aud", "iat": NOW, "exp": NOW + 60}
 
 
 @given(st.text() | st.text(alphabet="abcXYZ019-_=.").map(lambda text: f"e30.{text}.{text}"))
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 def test_any_text_is_no_token_or_refused(text: str):
     with suppress(TokenRefused):
         parse_token(text)
@@ -72,7 +72,7 @@ def test_any_header_is_judged(header: Any):
 
 
 @given(CLAIMS, fields("typ", "alg", "kid"))
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 def test_any_claims_are_judged(claims: dict[str, Any], header: dict[str, Any]):
     for given_claims in (claims, {**GOOD, **claims}, {**claims, **GOOD}):
         with suppress(TokenRefused):
@@ -87,7 +87,7 @@ def test_any_claims_are_judged(claims: dict[str, Any], header: dict[str, Any]):
 
 
 @given(CLAIMS)
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 def test_any_claims_make_a_principal_within_its_bounds(claims: dict[str, Any]):
     found = make_principal({**claims, "sub": "s"}, ISSUER)
     assert 0 < len(found.name) <= MAX_NAME_CHARS
@@ -100,7 +100,7 @@ def test_any_claims_make_a_principal_within_its_bounds(claims: dict[str, Any]):
 
 
 @given(fields("kty", "crv", "alg", "kid", "use", "key_ops", "x", "y", "n", "e", "d"), values)
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 def test_any_key_set_is_read(entry: dict[str, Any], document: Any):
     parse_key_set({"keys": document}, ALGORITHMS)
     for kind in (

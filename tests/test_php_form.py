@@ -25,13 +25,13 @@ from kartra_mcp.kartra.form_encoding import (
 
 
 @given(FORM_FIELDS)
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_php_reads_back_what_was_written(fields):
     assert parse_form(encode_form(fields)) == php_value(fields)
 
 
 @given(FORM_FIELDS)
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
     text = encode_form(fields)
     assert text.isascii()
@@ -39,7 +39,7 @@ def test_a_form_is_ascii_without_anything_two_decoders_see_differently(fields):
 
 
 @given(st.text(max_size=40) | st.text("ab[].%0;&=+ \0", max_size=40))
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_any_text_is_read_or_refused_and_what_is_read_can_be_written_again(text):
     try:
         fields = parse_form(text)

@@ -153,13 +153,13 @@ def requests(draw, names=others):
 
 
 @given(requests())
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_request_that_holds_another_command_passes_as_a_read(arguments):
     assert passes(arguments) is None
 
 
 @given(requests(st.sampled_from(OWN)))
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 def test_no_dress_brings_a_refund_past_the_write_tool(arguments):
     request = passes(arguments, reject_dedicated_commands)
     assert request is None or not dangers(sent(request))
@@ -169,7 +169,7 @@ FRAGMENTS = st.lists(st.sampled_from([*WORDS, " ", "\u200b"]), max_size=14).map(
 
 
 @given(FRAGMENTS, st.sampled_from(["raw", "query value", "query name", "text", "form text"]))
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_what_passes_as_a_read_holds_only_reads_for_every_reader(text, place):
     wanted = {"actions": [{"cmd": "search_lead"}], "lead": {"n": text}}
     arguments = {
@@ -191,7 +191,7 @@ def test_what_passes_as_a_read_holds_only_reads_for_every_reader(text, place):
     ),
     st.sampled_from(["json", "form", "raw JSON", "raw form"]),
 )
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_plain_reads_pass_in_every_encoding(names, lead, kind):
     fields = {"actions": [{"cmd": name} for name in names], "lead": {"id": "1", **lead}}
     body = {
@@ -225,13 +225,13 @@ BODY = st.one_of(
 
 
 @given(ANY_ARGUMENTS)
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_arbitrary_arguments_are_read_or_refused(arguments):
     passes(arguments)
 
 
 @given(SHAPED, BODY)
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 def test_arguments_of_the_right_shapes_are_read_or_refused(shaped, body):
     passes({**shaped, **body})
     passes({"method": "POST", "path": "/api", **body}, reject_dedicated_commands)

@@ -91,7 +91,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.integers(300, 900))
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_every_result_has_a_first_page_and_an_end(result, room):
     page = make_first_page(result, room)
     json.dumps(page.shown)
@@ -160,7 +160,7 @@ large_values = st.recursive(
 
 @given(large_values, st.integers(300, 900))
 @settings(
-    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.data_too_large]
+    max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.data_too_large]
 )
 def test_following_pages_and_marks_loses_nothing_and_ends(result, room):
     assert Reader(result, room).whole() == result

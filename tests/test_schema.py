@@ -186,7 +186,7 @@ SCHEMA_LIKE = st.recursive(
 )
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(JSON | SCHEMA_LIKE)
 def test_no_json_makes_it_raise_and_what_it_makes_is_always_clean(raw):
     made = make_portable(raw)
@@ -195,7 +195,7 @@ def test_no_json_makes_it_raise_and_what_it_makes_is_always_clean(raw):
     list(Draft202012Validator(made.enforced).iter_errors({"a": {"a": [{"a": 1}]}, "_a": "x"}))
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.text(max_size=60), unique=True, max_size=12))
 def test_renames_are_unique_stable_and_lead_back(names):
     made = make_portable(of(**{name: {"type": "string"} for name in names}))
@@ -490,7 +490,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(RULES, RULES, st.dictionaries(st.sampled_from("ab"), VALUES, max_size=2))
 def test_the_advertised_schema_accepts_whatever_is_enforced(first, root, arguments):
     raw = {**root, "type": "object", "properties": {**root.get("properties", {}), "a": first}}
