@@ -163,7 +163,14 @@ RESERVED = {
         "web/team/switching",
     },
     "h11": {"web/http_protocol"},
-    "uvicorn": {"web/event_server", "service/server", "web/http_protocol", "web/server"},
+    "httptools": {"web/httptools_protocol"},
+    "uvicorn": {
+        "service/server",
+        "web/event_server",
+        "web/http_protocol",
+        "web/httptools_protocol",
+        "web/server",
+    },
     "fcntl": {"core/file_locks"},
     "psycopg": {
         "cli/team_ledgers",

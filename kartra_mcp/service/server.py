@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 import anyio
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 
 from kartra_mcp.app.composition import AccountParts
@@ -37,6 +37,7 @@ from kartra_mcp.service.revocation_watch import RevocationWatch
 from kartra_mcp.service.timings import ServiceTimings
 from kartra_mcp.team.loading import Team
 from kartra_mcp.web.event_server import EventServer
+from kartra_mcp.web.head_timeout import HeadTimeout
 from kartra_mcp.web.http_protocol import TimedH11Protocol
 
 MAX_CONNECTIONS = 4_000
@@ -130,7 +131,7 @@ class Replica:
     ) -> None:
         """Serve until `over`, then end: no new write, and running ones have their time."""
         ending = anyio.Event()
-        server = EventServer(_make_config(self.app, self.timings), ending)
+        server = EventServer(make_config(self.app, self.timings), ending)
         async with anyio.create_task_group() as tasks:
             for account in self.accounts.values():
                 account.start(tasks)
@@ -209,13 +210,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listen_tcp(host, port, BACKLOG)
 
 
-def _make_config(app: ServiceApp, timings: ServiceTimings) -> Config:
-    class Protocol(TimedH11Protocol):
-        head_timeout = timings.request_head
-
+def make_config(app: ASGIApp, timings: ServiceTimings) -> Config:
+    """Return the configuration of a replica's HTTP server."""
+    protocol = choose_protocol()
     return Config(
         app,
-        http=Protocol,
+        http=type(protocol.__name__, (protocol,), {"head_timeout": timings.request_head}),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -230,6 +230,15 @@ def _make_config(app: ServiceApp, timings: ServiceTimings) -> Config:
         timeout_keep_alive=timings.keep_alive,
         timeout_graceful_shutdown=timings.requests,
     )
+
+
+def choose_protocol() -> type[HeadTimeout]:
+    """Return the fastest of the HTTP protocols whose reader is installed; each is as strict."""
+    try:
+        from kartra_mcp.web.httptools_protocol import StrictHttpToolsProtocol
+    except ModuleNotFoundError:
+        return TimedH11Protocol
+    return StrictHttpToolsProtocol
 
 
 def _allow_many_files() -> None:

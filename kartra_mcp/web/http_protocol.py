@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import asyncio  # noqa: TID251  uvicorn's protocol is asyncio's
-from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kartra_mcp.web import peers
-from kartra_mcp.web.joined_writes import JoinedWrites
+from kartra_mcp.web.head_timeout import HeadTimeout
 from kartra_mcp.web.timings import PageTimings
 
 
-class TimedH11Protocol(H11Protocol):
-    """Abort a connection whose request has no complete head in time."""
-
-    head_timeout = PageTimings().request_head
-    _late: asyncio.TimerHandle | None = None
-
-    # uvicorn narrows the argument of asyncio's own method in the same way.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
-        self._wait()
+class TimedH11Protocol(HeadTimeout, H11Protocol):
+    """Requests are read by h11."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._wait_no_more()
-        elif self._late is None and self.conn.trailing_data[0]:
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # which may find the next head, or half of it
+        self._watch()
+
+    def _watch(self) -> None:
+        """Limit the time for the rest of a head, and of a body whose request is answered."""
+        state = self.conn.their_state
+        if state is h11.IDLE:
+            is_late = bool(self.conn.trailing_data[0])
+        else:
+            is_late = state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        if is_late:
             self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._wait_no_more()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        self._late = self.loop.call_later(self.head_timeout, self._close)
-
-    def _wait_no_more(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _close(self) -> None:
-        transport: Any = self.transport
-        transport.abort()
+        else:
+            self._wait_no_more()
 
 
 class GuardedH11Protocol(TimedH11Protocol):

@@ -11,6 +11,7 @@ from release.advisories import find_faulty
 from release.dependencies import Tools
 
 SAMPLE = (
+    "tests/test_http_readers.py",
     "tests/test_page_views.py",
     "tests/test_service_requests.py",
     "tests/test_team_anchors.py",
