@@ -28,6 +28,8 @@ pytestmark = [
 
 GOES_ON = "No change is incomplete. Run `kartra-mcp setup` again to "
 PIN = "correct horse"
+ONE_OF_EACH_KIND = ("install", "agreed", "irreversible", "refund", "pin", "pin_again", "clients")
+"""Questions with each reader: yes or no, Enter, a choice, a number, a secret, a list."""
 SCRIPTED = ("--yes", "--all-clients")
 
 
@@ -116,13 +118,19 @@ def test_no_question_requests_a_kartra_key(nothing):
 
 
 @pytest.mark.parametrize(
-    "stop",
-    [pexpect.spawn.sendintr, pexpect.spawn.sendeof, hung_up],
+    ("stop", "questions"),
+    [
+        (pexpect.spawn.sendintr, tuple(ANSWERS)),
+        (pexpect.spawn.sendeof, ONE_OF_EACH_KIND),
+        (hung_up, ONE_OF_EACH_KIND),
+    ],
     ids=["Ctrl-C", "Ctrl-D", "hang-up"],
 )
-async def test_stopped_at_any_question_the_next_run_goes_on_and_the_last_finishes(nothing, stop):
+async def test_stopped_at_any_question_the_next_run_goes_on_and_the_last_finishes(
+    nothing, stop, questions
+):
     """Stop one setup after the other, each at the next question of what is left to do."""
-    for question in ANSWERS:
+    for question in questions:
         child = nothing.spawn()
         assert answered(child, irreversible="human", stop=question) == question
         await until(nothing.waits)
