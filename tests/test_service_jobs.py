@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kartra_mcp.ledger.postgres.job_turns import JobTurns
 from kartra_mcp.ledger.postgres.migrations import migrate_service
 from kartra_mcp.sandbox.store.seed import CONNECTION
 from kartra_mcp.service.jobs import ServiceJobs
+from kartra_mcp.service.logs import EVENTS
 from kartra_mcp.service.server import Replica
 
 ADA = "ada@example.com"
@@ -64,9 +66,10 @@ def test_a_write_whose_answer_was_lost_is_settled_by_the_service(
 
 
 def test_a_job_that_fails_is_logged_and_tried_again(
-    connections: Connections, team_database: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    connections: Connections, team_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    caplog.set_level("INFO", "kartra_mcp.service.events")
+    text = StringIO()
+    monkeypatch.setattr(EVENTS, "stream", text)
     turns = JobTurns(connections)
     with team_world(tmp_path, team_database) as world:
         world.jobs = partial(run_often, turns)
@@ -77,6 +80,6 @@ def test_a_job_that_fails_is_logged_and_tried_again(
         world.start_replica()
 
         def failures() -> int:
-            return sum(record.msg == "job_failed" for record in caplog.records)
+            return text.getvalue().count('"job_failed"')
 
         wait_for(lambda: failures() > 1, within=30)
