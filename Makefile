@@ -8,6 +8,9 @@ PY      = $(VENV)/bin/python
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(2 * (os.cpu_count() or 1))")
 PIP     = $(PY) -m pip install -qq --disable-pip-version-check --no-input
 
+# PostgreSQL's programs, where it is not the wheel's.
+OTHER_POSTGRES = $(if $(POSTGRES),KARTRA_TEST_POSTGRES="$(POSTGRES)")
+
 # Exact versions: the result of a check must not change by itself.
 INSPECTOR = @modelcontextprotocol/inspector@2.12.0
 MCPB      = @anthropic-ai/mcpb@2.1.2
@@ -24,7 +27,11 @@ TOOLS     = $(VENV)/packaging/bin
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: need-node help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients examples conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs numbers clean
+.PHONY: need-node help demo demo-team test check fix browser screenshots bench soak matrix soak-team fuzz evals inspector vendor clients examples conformance identity mutants model deploy manifest registry bundle dist workflows release-check docs environments ledger numbers clean
+
+# Goals that are asked for together, such as by .ci/run, wait for what they share with another one.
+SITE      = $(or $(filter docs,$(MAKECMDGOALS)),build/site/index.html)
+INSTALLER = $(filter clients,$(MAKECMDGOALS))
 
 # Checked before anything is installed: without it the rest of the target is of no use.
 need-node:
@@ -58,7 +65,7 @@ fix: $(VENV)/ready-dev ## Repair what a program can: lint, format, tool snapshot
 	$(PY) tools/registry.py
 	UPDATE_TOOLSNAPS=1 $(PY) -m pytest -q -k snapshot || [ $$? -eq 5 ]
 
-browser: need-node $(VENV)/ready-browser build/site/index.html ## Test page and documents in a real Chromium (installs it, as root on Debian)
+browser: need-node $(VENV)/ready-browser $(SITE) ## Test page and documents in a real Chromium (installs it, as root on Debian)
 	@$(PY) tools/browser.py "$(AXE)"
 	@$(PY) -m pytest -n auto --dist worksteal tests/browser
 
@@ -75,8 +82,12 @@ soak: $(VENV)/ready-dev ## Kill servers in refunds and bulk runs; try random cal
 	@$(PY) tests/soak.py $(if $(STORE),--store $(STORE)) $(if $(RUNS),--runs $(RUNS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 	@SOAK=1 $(PY) -m pytest -q $$(grep -l '^from hypothesis' tests/test_*.py)
 
-matrix: $(VENV)/ready-dev ## Let a team's write meet each fault at each of its points (POINTS= FAULTS= SEEDED=1 WRITE=1)
-	@cd tests && $(abspath $(PY)) -m matrix $(if $(SEEDED),--seeded) $(if $(POINTS),--points "$(POINTS)") \
+ledger: $(VENV)/ready-dev ## Test the ledger of a team on another PostgreSQL (POSTGRES=/usr/lib/postgresql/15/bin)
+	@$(OTHER_POSTGRES) $(PY) -m pytest -q -n 2 -k "not sqlite" tests/test_team_ledger.py tests/test_team_migrations.py \
+	  tests/test_ledger.py tests/test_approvals.py tests/test_clock.py tests/test_group_commit.py
+
+matrix: $(VENV)/ready-dev ## Let a team's write meet each fault at each of its points (POINTS= FAULTS= SEEDED=1 WRITE=1 POSTGRES=)
+	@cd tests && $(OTHER_POSTGRES) $(abspath $(PY)) -m matrix $(if $(SEEDED),--seeded) $(if $(POINTS),--points "$(POINTS)") \
 	  $(if $(FAULTS),--faults "$(FAULTS)") $(if $(SCRIPTS),--scripts "$(SCRIPTS)") $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
 
 soak-team: $(VENV)/ready-dev ## Let a team's replicas meet faults by chance (WHOLE=1: whole ones, CALLS=10000: load; RUNS= SEED=)
@@ -98,7 +109,7 @@ vendor: need-node $(VENV)/ready ## Let the vendor's own JavaScript client judge 
 clients: $(VENV)/ready-dev ## Drive real clients and write docs/clients (CLIENTS="mcp-2 ts-v1" for some; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m clients $(if $(SMOKE),--smoke,$(CLIENTS))
 
-examples: $(VENV)/ready-dev ## Run the programs of docs/frameworks.md unmodified (EXAMPLES="langchain"; WRITE=1; SMOKE=1)
+examples: $(VENV)/ready-dev | $(INSTALLER) ## Run the programs of docs/frameworks.md unmodified (EXAMPLES="langchain"; WRITE=1; SMOKE=1)
 	@cd tests && $(abspath $(PY)) -m frameworks $(if $(SMOKE),--smoke) $(if $(WRITE),--write) $(EXAMPLES)
 
 conformance: need-node $(VENV)/ready-dev ## Let the official conformance suite judge server and team service (needs npm; SMOKE=1; WRITE=1: its page)
@@ -124,7 +135,7 @@ registry: $(VENV)/packaging/ready ## Check server.json by the MCP registry's own
 	  --type mcp-registry --rule mcp-registry-server-json-valid server.json
 	@echo "registry: server.json is as the registry's schema wants it."
 
-bundle: need-node $(VENV)/ready $(VENV)/packaging/uv-ready ## Build Claude Desktop's bundle, and start it as that host would (needs Node.js; QUICK=1: once)
+bundle: need-node manifest $(VENV)/ready $(VENV)/packaging/uv-ready ## Build Claude Desktop's bundle, and start it as that host would (needs Node.js; QUICK=1: once)
 	@$(PY) tools/bundle.py "$(MCPB)" $(TOOLS)/uv $(if $(QUICK),--quick)
 
 dist: $(VENV)/ready $(VENV)/packaging/ready ## Build wheel and sdist, and install the wheel with uv, pipx and pip
@@ -136,7 +147,7 @@ workflows: $(VENV)/packaging/ready ## Lint .github offline: rights, pins, inject
 	@$(TOOLS)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@echo "workflows: no findings."
 
-release-check: need-node workflows registry dist manifest bundle ## Check all of a release that this machine can (WRITE=1: docs/licences.md; STRICT=1)
+release-check: need-node workflows registry dist bundle ## Check all of a release that this machine can (WRITE=1: docs/licences.md; STRICT=1)
 	@PYTHONPATH=tools $(PY) -m release $(TOOLS) $(if $(WRITE),--write) $(if $(STRICT),--strict)
 
 docs: $(VENV)/ready-docs ## Build the documents as a site that needs no network, in build/site, and check every link
@@ -157,6 +168,9 @@ build/site/index.html: README.md CHANGELOG.md CONTRIBUTING.md $(wildcard docs/*.
 clean: ## Remove all that make and the tools put here
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist *.mcpb
 	find kartra_mcp tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# For targets that run beside each other: pip must not install into one folder twice at once.
+environments: $(VENV)/ready-browser $(VENV)/ready-mutants $(VENV)/ready-deploy $(VENV)/ready-docs $(VENV)/packaging/ready ## Install what all targets need
 
 # What the server needs; then what its tests and checks need on top of it.
 $(VENV)/ready: pyproject.toml $(PY)

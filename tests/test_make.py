@@ -34,6 +34,20 @@ def test_the_targets_are_found() -> None:
     assert {"bundle", "manifest", "inspector", "vendor", "identity", "browser"} <= set(NEEDS_NODE)
 
 
+def test_environments_install_all_that_targets_need() -> None:
+    """Two targets that run beside each other would install into one folder at once."""
+    needs = dict(
+        re.findall(r"^(environments|\$\(VENV\)/[\w/-]+): (.*?)(?: ##.*)?$", MAKEFILE, re.MULTILINE)
+    )
+    installed, left = set[str](), ["environments"]
+    while left:
+        found = set(needs.get(left.pop(), "").split()) - installed
+        installed |= found
+        left += found
+    vocabulary = {"$(VENV)/vocabulary"}  # a file of its own, made for `make test`
+    assert needs.keys() - {"environments"} - vocabulary <= installed
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="recipes are for a POSIX shell")
 @pytest.mark.parametrize("target", [*NEEDS_NODE, "release-check"])
 def test_without_nodejs_nothing_is_installed(target: str, tmp_path: Path) -> None:
