@@ -211,13 +211,13 @@ $(VENV)/ready-mutants: pyproject.toml $(VENV)/ready-dev
 # What builds packages, apart from what the server needs; then what checks them.
 $(VENV)/packaging/uv-ready: Makefile $(PY)
 	@echo "Adding what builds packages, once…"
-	@"$(PY)" -m venv --clear $(VENV)/packaging
-	@$(TOOLS)/python -m pip install -qq --disable-pip-version-check --no-input $(UV)
+	@"$(PY)" -m venv --clear --without-pip $(VENV)/packaging
+	@$(PY) -m pip --python $(TOOLS)/python install -qq --disable-pip-version-check --no-input $(UV)
 	@touch $@
 
 $(VENV)/packaging/ready: $(VENV)/packaging/uv-ready
 	@echo "Adding what checks packages, once…"
-	@$(TOOLS)/python -m pip install -qq --disable-pip-version-check --no-input $(UV) $(PACKAGING)
+	@$(TOOLS)/uv pip install --quiet --python $(TOOLS)/python $(PACKAGING)
 	@touch $@
 
 # o200k_base, for counting the tokens of the tool list; tiktoken's own host is not needed.
