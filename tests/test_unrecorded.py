@@ -19,7 +19,8 @@ from harness import Answer, Sandbox, StandIn, action, call, connect, connect_std
 from mcp import Client, StdioServerParameters
 from polling import until
 
-from kartra_mcp.calls import pagination
+from kartra_mcp.calls import dispatcher
+from kartra_mcp.calls.responses import make_shown
 from kartra_mcp.core.timings import DEFAULT_TIMINGS
 from kartra_mcp.ledger.errors import unavailable_error
 from kartra_mcp.ledger.ledger import Ledger
@@ -249,17 +250,15 @@ async def test_a_loss_whose_end_cannot_be_recorded_is_unknown(place, protocol_ve
 async def test_a_success_that_cannot_be_shown_is_a_success(
     sandbox: Sandbox, protocol_version, monkeypatch
 ):
-    real = pagination.make_first_page
-
-    def failing(result, *more):
+    def failing(result, **_):
         if result is not None:
             raise RuntimeError
-        return real(result, *more)
+        return make_shown(None)
 
     async with connect(sandbox, protocol_version) as client:
         await client.list_tools()
         with monkeypatch.context() as patched:
-            patched.setattr(pagination, "make_first_page", failing)
+            patched.setattr(dispatcher, "make_shown", failing)
             answer = await call(client, REFUND, transaction_id=101, confirm=True)
         assert answer.result is None
         assert answer.structured is not None
