@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 from kartra_mcp.service.observer import CallEvent, NoticeEvent, RequestEvent
@@ -96,5 +96,11 @@ def log_to(stream: TextIO | None = None) -> None:
 
 
 def _format_line(seconds: float, level: str, event: str, fields: Mapping[str, Any]) -> str:
-    at = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    whole, part = divmod(seconds, 1)
+    at = f"{_format_second(int(whole))}.{int(part * 1000):03d}+00:00"
     return _ENCODER.encode({"time": at, "level": level, "event": event, **fields})
+
+
+@lru_cache(maxsize=1)
+def _format_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

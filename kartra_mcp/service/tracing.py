@@ -16,18 +16,19 @@ class TraceSink:
         self._tracer = trace.get_tracer("kartra_mcp")
 
     def add_call(self, event: CallEvent) -> None:
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            return
         ended = time.time_ns()
         began = ended - int(event.seconds * 1e9)
         span = self._tracer.start_span(f"tools/call {event.tool}", start_time=began)
-        if span.is_recording():
-            span.set_attributes(
-                {
-                    "kartra_mcp.account": event.account,
-                    "kartra_mcp.tool": event.tool,
-                    "kartra_mcp.outcome": event.outcome,
-                    "kartra_mcp.request": event.request_id,
-                }
-            )
+        span.set_attributes(
+            {
+                "kartra_mcp.account": event.account,
+                "kartra_mcp.tool": event.tool,
+                "kartra_mcp.outcome": event.outcome,
+                "kartra_mcp.request": event.request_id,
+            }
+        )
         span.end(ended)
 
     def add_request(self, event: RequestEvent) -> None:
