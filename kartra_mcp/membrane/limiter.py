@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Protocol
 
 import anyio
@@ -26,26 +26,47 @@ class RunningCalls:
     _scopes: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
     _is_over: bool = False
 
-    @contextmanager
-    def track(self, finish: bool, until: float = math.inf) -> Generator[None]:  # noqa: FBT001
+    def track(self, finish: bool, until: float = math.inf) -> TrackedCall:  # noqa: FBT001
         """Track one call, to `until` on anyio's clock.
 
         The block ends early, without an error, at that time or if `cancel_all` ended it.
         """
-        with anyio.CancelScope(deadline=until, shield=finish) as scope:
-            self._scopes.add(scope)
-            if self._is_over:
-                scope.cancel()
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
+        return TrackedCall(self, anyio.CancelScope(deadline=until, shield=finish))
+
+    def add(self, scope: anyio.CancelScope) -> None:
+        self._scopes.add(scope)
+        if self._is_over:
+            scope.cancel()
+
+    def remove(self, scope: anyio.CancelScope) -> None:
+        self._scopes.discard(scope)
 
     def cancel_all(self) -> None:
         """End every call, and each one that begins later at its first wait."""
         self._is_over = True  # a write may be recorded now and start its program after this
         for scope in tuple(self._scopes):
             scope.cancel()
+
+
+@dataclass(slots=True)
+class TrackedCall:
+    """One running call, inside its block. A class for the same reason as `Slot`."""
+
+    running: RunningCalls
+    scope: anyio.CancelScope
+
+    def __enter__(self) -> None:
+        self.scope.__enter__()
+        self.running.add(self.scope)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self.running.remove(self.scope)
+        return self.scope.__exit__(kind, error, trace)
 
 
 class CallPace(Protocol):
@@ -122,28 +143,11 @@ class CallLimiter:
         self._places = anyio.CapacityLimiter(places)
         self._pace = pace or LocalPace(TokenBucket(0.0))
 
-    @asynccontextmanager
-    async def slot(
-        self, deadline: Deadline, *, write: bool, paced: bool = False
-    ) -> AsyncGenerator[None]:
-        """Hold a slot; `paced` calls are rate limited.
+    def slot(self, deadline: Deadline, *, write: bool, paced: bool = False) -> Slot:
+        """Return a slot to be held; `paced` calls are rate limited."""
+        return Slot(self, deadline, write, paced)
 
-        Raises:
-            RefusedError: nothing was started.
-        """
-        token = object()
-        held = False
-        try:
-            held = await self._acquire_slot(token, deadline)
-            if not held:
-                raise _no_slot_error(write=write)
-            await self._throttle(deadline, write=write, paced=paced)
-            yield
-        finally:
-            if held:
-                self._places.release_on_behalf_of(token)
-
-    async def _acquire_slot(self, token: object, deadline: Deadline) -> bool:
+    async def acquire(self, token: object, deadline: Deadline) -> bool:
         """Return whether a slot was free in time; a free one costs no iteration of the loop."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
@@ -154,7 +158,15 @@ class CallLimiter:
             return not waiting.cancelled_caught
         return True
 
-    async def _throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
+    def release(self, token: object) -> None:
+        self._places.release_on_behalf_of(token)
+
+    async def throttle(self, deadline: Deadline, *, write: bool, paced: bool) -> None:
+        """Wait for the turn of a paced call.
+
+        Raises:
+            RefusedError: there is not enough time left.
+        """
         wait = await self._pace.reserve() if paced else 0.0
         if not deadline.allows_start(write, after=wait):
             if paced:
@@ -162,6 +174,34 @@ class CallLimiter:
             raise _no_slot_error(write=write)
         if wait:
             await anyio.sleep(wait)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One slot of a limiter, held inside its block.
+
+    A class, because each call enters one: a generator costs twice as much.
+
+    Raises:
+        RefusedError: nothing was started.
+    """
+
+    limiter: CallLimiter
+    deadline: Deadline
+    write: bool
+    paced: bool
+
+    async def __aenter__(self) -> None:
+        if not await self.limiter.acquire(self, self.deadline):
+            raise _no_slot_error(write=self.write)
+        try:
+            await self.limiter.throttle(self.deadline, write=self.write, paced=self.paced)
+        except BaseException:
+            self.limiter.release(self)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self.limiter.release(self)
 
 
 def _no_slot_error(*, write: bool) -> RefusedError:
