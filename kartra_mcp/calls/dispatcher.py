@@ -37,7 +37,7 @@ from kartra_mcp.core.sanitize import (
     sanitize_and_dump,
     truncate,
 )
-from kartra_mcp.core.threads import run_in_thread, validate_off_loop
+from kartra_mcp.core.threads import THREAD_ARGUMENTS_BYTES, run_in_thread, validate_off_loop
 from kartra_mcp.policy import gates
 from kartra_mcp.policy.gates import Policy, raise_for_verdict
 from kartra_mcp.settings import Settings
@@ -284,7 +284,7 @@ class ToolDispatcher:
     async def _make_response(self, done: CallResult) -> ToolResponse:
         """Return the response; it reports an executed write whatever Kartra returned."""
         try:
-            if is_large(done.reply.result):
+            if _needs_thread(done.reply):
                 return await run_in_thread(self._paginate, done)
             shown = make_shown(done.reply.result, own=done.own)
             if shown.size <= self.settings.result_chars:
@@ -325,6 +325,13 @@ class ToolDispatcher:
             sandbox=self.settings.sandbox,
             notice=done.notice,
         )
+
+
+def _needs_thread(reply: ActionResult) -> bool:
+    """Return whether a result takes long to be shown; of a small response that is certain."""
+    if reply.size is not None and reply.size <= THREAD_ARGUMENTS_BYTES:
+        return False
+    return is_large(reply.result)
 
 
 def search_result(entry: ActionTool) -> dict[str, str]:

@@ -133,10 +133,14 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """Result of a Membrane operation, and the run it belongs to."""
+    """Result of a Membrane operation, and the run it belongs to.
+
+    `size`: bytes of the response that it came in; None if they were not counted.
+    """
 
     result: Any
     action_run_id: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,12 +181,13 @@ class HttpClient:
     ) -> ActionResult:
         body = {"id": action.id, "connectionId": connection, "input": arguments}
         question = ApiRequest("POST", "/act", body=body, takes_mark=True)
-        value = await self._request_json(question, to_do)
+        answer = await self._request(question, to_do)
+        value = await self._parse(answer)
         if to_do.write and not (is_object(value) and value.keys() & {"output", "actionRunId"}):
             raise invalid_response_error(
                 dump_json(value)[:600]
             )  # another page, such as a proxy's: it proves no run
-        return parse_run(value)
+        return parse_run(value, len(answer.body))
 
     async def request(
         self, request: RawRequest, connection: str, to_do: CallOptions
@@ -249,7 +250,9 @@ class HttpClient:
         return ask
 
     async def _request_json(self, question: ApiRequest, to_do: CallOptions) -> Any:
-        answer = await self._request(question, to_do)
+        return await self._parse(await self._request(question, to_do))
+
+    async def _parse(self, answer: _Answer) -> Any:
         try:
             return await parse_off_loop(
                 len(answer.body), parse_response, answer.status, answer.body

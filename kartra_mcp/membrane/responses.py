@@ -62,8 +62,12 @@ def get_cursor(value: Any) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def parse_run(value: Any) -> ActionResult:
+def parse_run(value: Any, size: int | None = None) -> ActionResult:
     """Return the result of `action run`: `{output, actionRunId}` or a bare value.
+
+    Args:
+        value: the parsed response.
+        size: its bytes, if they are known.
 
     Raises:
         KartraMCPError: the output is the app's HTTP response, with headers, and a failure.
@@ -77,8 +81,8 @@ def parse_run(value: Any) -> ActionResult:
         run_id = value.get("actionRunId")
         rest = {k: v for k, v in value.items() if k != "actionRunId"}
         result = value.get("output", rest or None)
-        return ActionResult(result, safe_id(run_id) if run_id else None)
-    return ActionResult(value)
+        return ActionResult(result, safe_id(run_id) if run_id else None, size)
+    return ActionResult(value, size=size)
 
 
 def parse_login(value: Any) -> bool | None:
