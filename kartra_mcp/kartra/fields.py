@@ -141,10 +141,15 @@ def find_values(arguments: Any, names: frozenset[str]) -> Iterator[tuple[str, An
         for name, value in arguments.items():
             if normalize_name(str(name)) in names:
                 yield str(name), _unwrap_number(str(name), value)
-            yield from find_values(value, names)
+            if isinstance(value, _CONTAINERS):  # most values are scalars, which cost no generator
+                yield from find_values(value, names)
     elif is_array(arguments):
         for value in arguments:
-            yield from find_values(value, names)
+            if isinstance(value, _CONTAINERS):
+                yield from find_values(value, names)
+
+
+_CONTAINERS = (dict, list)
 
 
 def find_status(arguments: Mapping[str, Any]) -> str:

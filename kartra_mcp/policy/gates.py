@@ -192,10 +192,10 @@ def hidden_reason(least: Risk, names: Iterable[str], rules: Policy) -> Verdict |
 
 def is_unrestricted(rules: Policy) -> bool:
     """Return True if tools of every risk and name are listed."""
+    if rules.read_only or rules.allow or rules.deny or rules.rights is not None:
+        return False
     gates = (*rules.gates.values(), *(gate for _, gate in rules.tools))
-    of_all = all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
-    restricted = rules.read_only or rules.allow or rules.deny or rules.rights is not None
-    return of_all and not restricted
+    return all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
 
 
 def passes_allow_deny(names: tuple[str, ...], rules: Policy) -> bool:
