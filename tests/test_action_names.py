@@ -170,3 +170,27 @@ def test_a_name_that_sends_counts_as_mail(key: str):
 @pytest.mark.parametrize("key", ["get-email", "list-campaigns", "search-messages", "archive-lead"])
 def test_a_name_that_sends_nothing_does_not_count_as_mail(key: str):
     assert not action_words.sends(key)
+
+
+ADDING: Mapping[str, bool] = {
+    "delete-lead": False,
+    "untag-lead": False,
+    "bulk-lead": True,
+    "set-lead": False,
+    "purge-lead": False,
+    "create-lead": True,
+    "frobnicate": True,
+    "": True,
+    "update-and-create-lead": True,
+    "update-and-delete-lead": False,
+    "set-mail": True,
+    "update-card+create-lead": True,
+    "confirm-payment": True,
+}
+
+
+@pytest.mark.parametrize("key", ADDING)
+def test_an_operation_adds_unless_each_verb_only_sets_a_state(key: str):
+    action_words.adds.cache_clear()  # so that the rule is asked, not an earlier answer
+    action_words.verbs_of.cache_clear()
+    assert action_words.adds(key) is ADDING[key]

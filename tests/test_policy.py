@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Action, Command, Gate, RawRequest, Risk, ValidatedCall, Verdict
 from kartra_mcp.kartra import action_words
 from kartra_mcp.kartra import commands as kartra
@@ -163,6 +164,25 @@ def test_another_method_raises_even_a_known_read(method: str, risk: Risk):
     assert policy_risk.max_risk(action("get-lead", method=method)) is risk
 
 
+BESIDE_A_KNOWN_KEY: Mapping[str, tuple[str, str, Risk]] = {
+    "the published name of the same command": ("get-lead", "Get lead", READ),
+    "the published name of another command": ("get-lead", "Assign tag", WRITE),
+    "a verb that acts, beside a read": ("get-lead", "Submit lead", DESTRUCTIVE),
+    "a verb that acts, beside a write": ("assign-tag", "Submit lead", WRITE),
+    "a verb that removes, beside a write": ("assign-tag", "Remove everything", DESTRUCTIVE),
+    "an unknown verb that removes, beside a read": ("get-lead", "Unlink lead", READ),
+    "money, beside a write": ("assign-tag", "Charge the card", IRREVERSIBLE),
+    "an end for good, beside a write": ("assign-tag", "Purge lead", IRREVERSIBLE),
+    "no verb": ("assign-tag", "Lead", WRITE),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE_A_KNOWN_KEY)
+def test_the_name_beside_a_known_key_raises_the_risk_by_a_verb_of_another_kind(case: str):
+    key, name, risk = BESIDE_A_KNOWN_KEY[case]
+    assert policy_risk.max_risk(action(key, name=name)) is risk
+
+
 EDITS: Mapping[str, tuple[dict[str, Any], Risk]] = {
     "a name of the lead by address": ({"email": "a@b.c", "first_name": "Ann"}, WRITE),
     "a name of the lead by id": ({"id": 7, "first_name": "Ann"}, WRITE),
@@ -223,6 +243,10 @@ STATUSES: Mapping[str, tuple[dict[str, Any], Risk]] = {
     "a list": ({"subscription_status_modification": ["cancel"]}, IRREVERSIBLE),
     "two that disagree": (
         {"subscription_status_modification": "pause", "status": "cancel"},
+        IRREVERSIBLE,
+    ),
+    "a list beside a pause": (
+        {"subscription_status_modification": "pause", "status": ["cancel"]},
         IRREVERSIBLE,
     ),
     "another name": ({"subscriptionStatusModification": "pause"}, DESTRUCTIVE),
@@ -555,6 +579,10 @@ REQUESTS: Mapping[str, tuple[RawRequest, Risk]] = {
         raw(Command("assign_tag"), Command("refund_transaction")),
         IRREVERSIBLE,
     ),
+    "a read to a path that refunds": (
+        replace(raw(Command("get_lead")), path="/orders/7/refund"),
+        IRREVERSIBLE,
+    ),
     "a command that is not known": (raw(Command("x")), DESTRUCTIVE),
     "a pause": (
         raw(Command("modify_subscription_status", {"subscription_status_modification": "pause"})),
@@ -622,6 +650,11 @@ JUDGED: Mapping[str, tuple[ValidatedCall, Policy, Verdict]] = {
         raw_call(TAG),
         Policy(OPEN, allow=("kartra_proxy_*", "kartra_assign_tag")),
         Verdict.RUN,
+    ),
+    "a command named by the path denied by the key of its action": (
+        replace(raw_call(), request=replace(raw(), path="/api/cancel_transaction")),
+        Policy(OPEN, deny=("kartra_cancel_subscription",)),
+        Verdict.NOT_ALLOWED,
     ),
     "a write of a read-only server": (
         raw_call(Command("get_lead"), TAG),
@@ -756,6 +789,67 @@ def test_the_gates_of_tools_are_listed_by_command_and_risk():
 )
 def test_rules_that_hide_nothing_have_no_denial_and_no_list(rules: Policy, *, expected: bool):
     assert gates.is_unrestricted(rules) is expected
+
+
+@pytest.mark.parametrize("check_lead", [True, False])
+def test_a_decision_carries_the_settings_of_its_rules(*, check_lead: bool):
+    rules = Policy(OPEN, check_lead=check_lead, faults=(BAD_GATE,))
+    decision = gates.evaluate_call(action_call(WRITE), rules)
+    assert (decision.check_lead, decision.faults) == (check_lead, (BAD_GATE,))
+
+
+# ── Refusals ──
+
+BAD_READ_ONLY = "KARTRA_MCP_READ_ONLY has an unknown value"
+BAD_GATE = "KARTRA_MCP_WRITE has an unknown value"
+BAD_DENY = "KARTRA_MCP_DENY is not a list"
+CORRECT = "The user should correct the setting and restart the server; kartra_status has all rules."
+ASK = "Ask the person who set "
+
+# Verdict, faults of the policy → code and start of the remedy.
+REFUSALS: Mapping[str, tuple[Verdict, tuple[str, ...], str, str]] = {
+    "read-only by choice": (Verdict.READ_ONLY, (), "read_only", f"{ASK}KARTRA_MCP_READ_ONLY."),
+    "read-only by a bad value": (
+        Verdict.READ_ONLY,
+        (BAD_GATE, BAD_READ_ONLY),
+        "read_only",
+        f"{BAD_READ_ONLY}. {CORRECT}",
+    ),
+    "read-only by choice, beside a bad gate": (
+        Verdict.READ_ONLY,
+        (BAD_GATE,),
+        "read_only",
+        f"{ASK}KARTRA_MCP_READ_ONLY.",
+    ),
+    "not allowed by choice": (Verdict.NOT_ALLOWED, (), "not_allowed", f"{ASK}the allow and deny"),
+    "not allowed by two bad values": (
+        Verdict.NOT_ALLOWED,
+        (BAD_GATE, BAD_READ_ONLY, BAD_DENY),
+        "not_allowed",
+        f"{BAD_GATE}. {BAD_DENY}. {CORRECT}",
+    ),
+    "not allowed by choice, beside a bad read-only": (
+        Verdict.NOT_ALLOWED,
+        (BAD_READ_ONLY,),
+        "not_allowed",
+        f"{ASK}the allow and deny",
+    ),
+    "a role": (Verdict.FORBIDDEN_ROLE, (BAD_GATE,), "forbidden_role", "Call kartra_status"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_names_the_bad_setting_that_caused_it_else_whom_to_ask(case: str):
+    verdict, faults, code, remedy = REFUSALS[case]
+    with pytest.raises(RefusedError) as caught:
+        gates.raise_for_verdict(verdict, Policy(faults=faults))
+    assert caught.value.code == code
+    assert caught.value.message.endswith("Nothing was done.")
+    assert caught.value.remedy.startswith(remedy)
+
+
+def test_a_tool_that_is_listed_is_not_refused():
+    gates.raise_for_verdict(None, Policy(faults=(BAD_GATE,)))
 
 
 @given(
