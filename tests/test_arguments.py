@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kartra_mcp.core.errors import RefusedError
+from kartra_mcp.schemas.argument_errors import format_names, shorten
 from kartra_mcp.schemas.arguments import MAX_NAMES, limit_names, validate
 from kartra_mcp.schemas.portable import make_portable
 
@@ -112,6 +113,120 @@ def test_five_fields_are_named_and_the_rest_counted():
     message = refusal(schema, dict.fromkeys(schema["properties"], 1))
     assert message.count("a string is expected") == 5
     assert message.endswith("and 3 more")
+
+
+@pytest.mark.parametrize(("count", "rest"), [(5, ""), (6, " and 1 more")])
+def test_the_rest_is_counted_only_if_there_is_one(count, rest):
+    schema = of(**{f"f{i}": TEXT for i in range(count)})
+    message = refusal(schema, dict.fromkeys(schema["properties"], 1))
+    assert message.endswith(f"a string is expected, got 1{rest}")
+
+
+@pytest.mark.parametrize("length", [60, 61])
+def test_a_value_is_cut_at_sixty_characters(length):
+    shown = "y" * 60 if length == 60 else "y" * 59 + "…"
+    assert shorten("y" * length) == shown
+
+
+def test_a_value_is_quoted_in_its_own_letters():
+    assert refusal(of(a=WHOLE), {"a": "Zoë"}) == 'a: a whole number is expected, got "Zoë"'
+
+
+@pytest.mark.parametrize(("count", "rest"), [(30, ""), (31, " and 1 more")])
+def test_at_most_thirty_names_are_listed(count, rest):
+    names = [f"f{i:02}" for i in range(count)]
+    listed = f"known are {', '.join(names[:30])}{rest}"
+    assert format_names(names) == listed
+    assert refusal(of(**dict.fromkeys(names, TEXT)), {"zzz": 1}) == f"zzz: is not known; {listed}"
+
+
+@pytest.mark.parametrize(("count", "rest"), [(20, ""), (21, " and 1 more")])
+def test_at_most_twenty_values_are_listed(count, rest):
+    values = list(range(100, 100 + count))
+    shown = ", ".join(map(str, values[:20]))
+    message = refusal(of(a={"enum": values}), {"a": 1})
+    assert message == f"a: one of {shown}{rest} is expected, got 1"
+
+
+def test_only_the_nearest_name_is_suggested():
+    message = refusal(of(amount=NUMBER, amounts=NUMBER), {"amout": 5})
+    assert message.startswith("amout: is not known (did you mean amount?); known")
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53)])
+def test_a_whole_number_that_javascript_rounds_is_refused(value):
+    assert refusal(None, {"a": value}) == "a: a number below 2^53 is expected"
+    rounded = value - 1 if value > 0 else value + 1
+    assert accepted(None, {"a": rounded}) == {"a": rounded}
+
+
+def test_the_remedy_lists_the_names_only_if_the_message_does_not():
+    remedies = {}
+    for name, value in {"a": 5, "b": "x"}.items():
+        with pytest.raises(RefusedError) as caught:
+            validate(make_portable(of(a=TEXT)), {name: value}, strict=True)
+        remedies[name] = caught.value.remedy
+    start = "Correct what is named and call the tool again"
+    assert remedies["a"] == f"{start} (known are a). Nothing was done."
+    assert remedies["b"] == f"{start}. Nothing was done."
+
+
+def test_an_unknown_name_is_answered_with_the_advertised_names():
+    assert refusal(of(**{"e.mail": TEXT}), {"x": 1}).endswith("known are e_mail")
+
+
+@pytest.mark.parametrize("name", ["wait_for_previous", "confirm"])
+def test_a_declared_name_that_a_rename_hides_is_the_actions(name):
+    schema = of(**{name: {"type": "boolean"}, "e.mail": TEXT})
+    given_now = {name: True, "e_mail": "x"}
+    assert accepted(schema, given_now, extra=frozenset({"confirm"})) == {name: True, "e.mail": "x"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "words"),
+    [
+        ({"not": {"type": "null"}}, None, "this value, or combination, is not allowed"),
+        (
+            {"type": "array", "uniqueItems": True},
+            [1, 1],
+            "every entry may occur only once",
+        ),
+        ({"type": "array", "contains": WHOLE}, ["x"], "an expected entry is missing"),
+        (
+            {"type": "object", "propertyNames": {"maxLength": 1}},
+            {"xx": 1},
+            "at most 1 characters are expected",
+        ),
+        (
+            {"type": "array", "contains": WHOLE, "maxContains": 1},
+            [1, 2],
+            "does not fit what is expected (maxContains)",
+        ),
+        ({"type": "array", "prefixItems": [WHOLE], "items": False}, [1, 2], "fewer entries"),
+    ],
+)
+def test_a_rare_rule_is_explained_too(schema, value, words):
+    assert refusal(of(a=schema), {"a": value}).startswith(f"a: {words}")
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "fits"),
+    [
+        (6, 4, False),
+        (8, 4, True),
+        (0.5, 0.25, True),
+        (0.75, 0.5, False),
+        (7, 0.5, True),
+        ("x", 2, True),
+        (1.5, 1, False),
+    ],
+)
+def test_a_multiple_is_checked_in_decimals(value, step, fits):
+    schema = of(a={"multipleOf": step})
+    if fits:
+        assert accepted(schema, {"a": value}) == {"a": value}
+    else:
+        assert refusal(schema, {"a": value}).startswith(f"a: a multiple of {step} is expected")
 
 
 def test_a_long_or_dirty_value_is_never_echoed_whole():
@@ -343,6 +458,14 @@ def test_more_names_than_a_call_can_use_are_refused(shape):
     assert caught.value.remedy
 
 
+def test_names_are_counted_to_the_last_one():
+    limit_names([{"a": 0}, {"b": 0}], 2)
+    with pytest.raises(RefusedError, match="more than 2 names"):
+        limit_names([{"c": 0}, {"a": 0, "b": 0}], 2)
+    with pytest.raises(RefusedError, match="more than 1 names"):
+        limit_names([{"b": 0}, {"a": 0}], 1)
+
+
 def test_as_many_names_as_a_call_can_use_pass_in_any_shape():
     half = dict.fromkeys(map(str, range(MAX_NAMES // 2)), 0)
     limit_names(dict.fromkeys(map(str, range(MAX_NAMES)), 0))
@@ -365,6 +488,12 @@ BRANCHES = {
         "x: must fit one of 2 possible forms, got an object",
     ),
     "neither": (NUMBER_OR_OBJECT, "t", 'x: a number or an object is expected, got "t"'),
+    "two objects that are both meant": (
+        {"anyOf": [of("a", a=TEXT), of("a", a={"type": "boolean"})]},
+        {"a": 5},
+        "x: one of: a is expected",
+    ),
+    "an empty branch": ({"anyOf": [{"not": {}}, NUMBER]}, "t", "x: a number is expected"),
     "a branch without a type": ({"oneOf": [True, TEXT]}, "t", "x: must fit exactly one of 2"),
 }
 
