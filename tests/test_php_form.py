@@ -15,6 +15,7 @@ from kartra_mcp.kartra.form_encoding import (
     contains_command,
     encode_form,
     is_method_override,
+    normalize_text,
     parse_form,
     parses_to_command,
     php_name,
@@ -58,6 +59,7 @@ WRITTEN = {
     "null is empty": ({"a": None}, "a="),
     "numbers are plain": ({"a": 12, "b": 1.5, "c": 1e20}, "a=12&b=1.5&c=100000000000000000000"),
     "a space is %20": ({"a": "x y+z"}, "a=x%20y%2Bz"),
+    "a slash is encoded": ({"a": "x/y"}, "a=x%2Fy"),
     "gaps stay gaps": ({"a": {"5": "x"}}, "a%5B5%5D=x"),
     "empty lists and objects write nothing": ({"a": [], "b": {"c": {}}, "d": 1}, "d=1"),
 }
@@ -140,6 +142,31 @@ UNWRITABLE = {
 def test_what_cannot_be_read_back_is_not_written(fields):
     with pytest.raises(FormError):
         encode_form(fields)
+
+
+def test_an_unreadable_or_unwritable_name_is_named_with_its_fault():
+    with pytest.raises(FormError, match="nests deeper than 32"):
+        parse_form(UNREADABLE["too deep a name"])
+    with pytest.raises(FormError, match="other characters than letters") as caught:
+        encode_form({"a": {"b][c": "x"}})
+    assert caught.value.name == "b][c"
+
+
+@pytest.mark.parametrize("levels", [31, 32])
+def test_a_name_may_have_as_many_places_as_a_value_has_levels(levels):
+    name = "a" + "[0]" * levels
+    if levels < 32:
+        assert read_name(name) == ("a", *["0"] * levels)
+    else:
+        with pytest.raises(FormError):
+            read_name(name)
+
+
+@pytest.mark.parametrize("char", ["\t", "\n", "\r"], ids=["tab", "line feed", "return"])
+@pytest.mark.parametrize("letter", ["a", "ä"], ids=["ASCII", "another letter"])
+def test_white_space_in_a_text_is_seen_and_other_controls_are_not(letter, char):
+    assert normalize_text(f"{letter}{char}b") == f"{letter}{char}b"
+    assert normalize_text(f"{letter}\x01\x7fb") == f"{letter}b"
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,17 @@ PLACES = {
     "a field of the query": (query(**{"-X": "1"}), "query.-X breaks"),
     "a field of the body": (post(json={"lead": {"cmd": "x"}}), "body.lead.cmd breaks"),
     "an entry of a list": (post(json={"actions": [SEARCH, {}]}), "body.actions.1 breaks"),
+    "a field of a form in the query": (query(**{"lead[cmd]": "x"}), "query.lead.cmd breaks"),
+    "a query that PHP cannot read": (query(**{"a": "1", "a[b]": "2"}), "query: A field is both"),
+    "a name with a control character": (
+        post(json={"a\x01": 1}),
+        "body.a breaks a rule: no control characters",
+    ),
+    "a name of forty characters": (post(json={"-" * 40: 1}), f"body.{'-' * 40} breaks"),
+    "a longer name": (post(json={"-" * 41: 1}), f"body.{'-' * 40}… breaks"),
+    "a path encoded twice that is not UTF-8": (path("/%25ff"), "path breaks"),
+    "a path encoded three times that is not UTF-8": (path("/%2525ff"), "path breaks"),
+    "the whole body": (post(raw="a"), "raw: The text is neither"),
     "a key of raw JSON": (post(raw='{"a":{"b":1,"b":2}}'), "raw.b:"),
     "a repeated field of a form": (post(raw="a[b][c]=1&a[b][c]=2"), "raw.a[b][c]:"),
     "a repeated field in a numbered list": (post(raw="a[][c]=1&a[0][c]=2"), "raw.a[0][c]:"),
@@ -158,6 +169,52 @@ def test_accepted_with_its_exact_body_and_commands(arguments, body, commands):
     assert request.commands == commands
     if body is not None:
         assert request.body == body
+
+
+FIELDS = {
+    "a query": (query(a="1"), {"query": {"a": "1"}, "body": {}}),
+    "a body": (post(json={"a": 1}), {"a": 1}),
+    "a body that is a list": (post(json=[1]), {"body": [1]}),
+    "both": (
+        {"method": "POST", **query(a="1"), "json": {"a": 2}},
+        {"query": {"a": "1"}, "body": {"a": 2}},
+    ),
+    "neither": (path("/api"), {}),
+    "a command": (post(json={"actions": [SEARCH]}), {}),
+}
+
+
+@pytest.mark.parametrize(("arguments", "fields"), FIELDS.values(), ids=FIELDS)
+def test_the_fields_are_those_of_query_and_body_without_a_command(arguments, fields):
+    assert parse_request(arguments).fields == fields
+
+
+def test_a_body_is_sent_in_ascii():
+    assert parse_request(post(json={"a": "Zoë"})).body == '{"a":"Zo\\u00eb"}'
+
+
+PLUS, PLAIN_FORM = "Write %2B for a plus", "Use `form` or `json`"
+FORMS = {
+    "a plus in an address": ("email=ada+x@example.com", PLUS),
+    "a plus in a number": ("phone=+49", PLUS),
+    "no equals sign": ("a", PLAIN_FORM),
+    "a repeated field": ("a=1&a=2", PLAIN_FORM),
+}
+
+
+@pytest.mark.parametrize(("text", "remedy"), FORMS.values(), ids=FORMS)
+def test_a_raw_form_that_is_refused_is_answered_with_how_to_write_it(text, remedy):
+    assert refusal(post(raw=text)).remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize("name", ["actions", "lead", "get_lead"])
+def test_no_field_of_kartra_is_given_twice_in_the_query(name):
+    error = refusal(query(**{f"{name}[x]": ["1", "2"]}))
+    assert error.message.startswith("query breaks a rule: no field of Kartra's twice")
+    assert parse_request(query(**{"tags[]": ["1", "2"]})).query == (
+        ("tags[]", "1"),
+        ("tags[]", "2"),
+    )
 
 
 def test_everything_membrane_offers_is_carried():
@@ -271,6 +328,46 @@ def test_the_write_tool_points_to_the_tool_with_consent(action, tool, kind):
     assert error.code == "forbidden_request"
     assert tool in error.remedy
     assert ("kartra_cancel" in error.remedy) == ("kartra_cancel" in tool)
+
+
+PAUSES = "kartra_modify_subscription_status pauses; a raw status is exactly pause or unpause."
+REMEDIES = {
+    "a refund": (REFUND, "Use kartra_refund_transaction."),
+    "a status": (status("cancel"), f"Use kartra_cancel_subscription. {PAUSES}"),
+    "an unknown refund": ({"cmd": "refund_order"}, "Use kartra_refund_transaction."),
+    "an unknown read of refunds": (
+        {"cmd": "get_refund_transaction_details"},
+        (
+            "Did you mean get_transaction_details or get_subscription_details or "
+            "search_transaction? POST it as cmd by kartra_proxy_read."
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("action", "remedy"), REMEDIES.values(), ids=REMEDIES)
+def test_the_remedy_of_a_dedicated_command_is_its_tool_or_the_nearest_read(action, remedy):
+    error = refusal(post(json={"actions": [action]}), reject_dedicated_commands)
+    assert error.remedy == remedy
+
+
+READ_REMEDIES = {
+    "a write with a tool of its own": (REFUND, "Use kartra_refund_transaction."),
+    "a write": ({"cmd": "assign_tag"}, "Use kartra_assign_tag, else kartra_proxy_write."),
+    "a typo": (
+        {"cmd": "search_leed"},
+        "Did you mean search_lead or get_lead? POST it as cmd by kartra_proxy_read.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("action", "remedy"), READ_REMEDIES.values(), ids=READ_REMEDIES)
+def test_the_remedy_of_the_read_tool_is_the_right_tool_or_the_nearest_read(action, remedy):
+    assert refusal(post(json={"actions": [action]}), require_read_only).remedy == remedy
+
+
+def test_the_write_tool_carries_an_unknown_command_without_a_dedicated_word():
+    reject_dedicated_commands(parse_request(post(json={"actions": [{"cmd": "frobnicate"}]})))
 
 
 @pytest.mark.parametrize("word", ["pause", "unpause"])
