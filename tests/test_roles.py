@@ -76,6 +76,12 @@ def test_an_irreversible_call_of_a_team_needs_an_approver_whatever_the_policy_fi
     assert resolve_gate(Risk.IRREVERSIBLE, {"kartra_refund_transaction"}, single) is Gate.ALLOW
 
 
+def test_an_approver_of_a_team_opens_no_gate_that_denies():
+    rules = Policy({**GATES, Risk.IRREVERSIBLE: Gate.DENY}, rights=frozenset(Right))
+    assert resolve_gate(Risk.IRREVERSIBLE, {"kartra_refund_transaction"}, rules) is Gate.DENY
+    assert evaluate(Risk.IRREVERSIBLE, {"kartra_x"}, rules) is Verdict.NOT_ALLOWED
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_an_agent_of_no_user_has_no_rights_on_the_page(role):
     agent = replace(MEMBER, roles=frozenset({role}), is_user=False)
