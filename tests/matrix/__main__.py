@@ -24,7 +24,7 @@ from matrix.points import POINTS
 from matrix.scripts import SCRIPTS
 from matrix.seeded import SEEDED
 from matrix.story import Result
-from matrix.whole.load import put_calls
+from matrix.whole.load import LONG_LOOKS, put_calls
 from matrix.whole.world import USUAL, running_whole_world
 from matrix.workers import T
 
@@ -90,7 +90,7 @@ def run_load(calls: int) -> int:
         tempfile.TemporaryDirectory(prefix="kartra-matrix-") as folder,
         running_whole_world(Path(folder), times=USUAL) as world,
     ):
-        load = put_calls(world, calls)
+        load = put_calls(world, calls, LONG_LOOKS)
     say(str(load))
     for fault in load.faults:
         say(f"WRONG {fault}")

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from service_world import LEGACY, MODERN, Caller
 from service_world import Answer as Response
 
 from kartra_mcp.ledger.postgres.connections import MAX_CONNECTIONS
+from kartra_mcp.membrane.http_transport import KEEPALIVE_SECONDS
+from kartra_mcp.service.timings import ServiceTimings
 from matrix.upstream import FIRST_SALE, SALES
 from matrix.whole.people import ERAS, GIVE, TRIES
 from matrix.whole.world import ACCOUNTS, REPLICAS, WholeWorld
@@ -38,6 +40,11 @@ CLIENTS = 24
 CALLS_OF_A_CONNECTION = 25
 EACH_WRITE = 25
 """One of so many calls is a write."""
+
+IDLE_LOOKS = int(2 * KEEPALIVE_SECONDS) + 2
+"""Looks at an idle replica, one a second: aiohttp closes what is kept that late."""
+LONG_LOOKS = IDLE_LOOKS + ServiceTimings().keep_alive
+"""Looks after which a replica has also closed the connections of clients that left without a word."""
 
 LOGINS = ("sam", "bea", "ben")
 BUSY = {("not_enough_time", "no"), ("ledger_unavailable", "no")}
@@ -95,29 +102,33 @@ class LoadReport:
         return [*self.wrong, *more]
 
 
-def put_calls(world: WholeWorld, calls: int) -> LoadReport:
+def put_calls(world: WholeWorld, calls: int, looks: int = IDLE_LOOKS) -> LoadReport:
     """Let the clients warm the replicas up, and then make so many calls."""
     warm_up = Load(world, max(calls // 4, 10 * CLIENTS))
     warm_up.run()
-    before, began = measure_idle(world), time.monotonic()
+    before, began = measure_idle(world, looks), time.monotonic()
     load = Load(world, calls, warm_up.points)
     load.run()
     took = time.monotonic() - began
     wrong = [*load.wrong, *_find_wrong_effects(world)]
-    return LoadReport(before, measure_idle(world), took, load.answered, load.repeated, wrong)
+    return LoadReport(before, measure_idle(world, looks), took, load.answered, load.repeated, wrong)
 
 
-def measure_idle(world: WholeWorld) -> Usage:
-    """Measure once no client is connected, and the use does not change any more."""
-    seen: list[tuple[int, int]] = []
+def measure_idle(world: WholeWorld, count: int) -> Usage:
+    """Measure for some seconds once no client is connected; return the least use.
 
-    def is_calm() -> bool:
-        now = measure(world)
-        seen.append((now.files, now.connections))
-        return len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]
+    Connections to Membrane's API are kept for seconds, and jobs open some: only what stays grows.
+    """
+    looks: list[Usage] = []
 
-    wait_for(is_calm, within=60, every=1)
-    return measure(world)
+    def has_looked() -> bool:
+        looks.append(measure(world))
+        return len(looks) == count
+
+    wait_for(has_looked, within=60 + 2 * count, every=1)
+    return Usage(
+        *(min(getattr(look, each.name) for look in looks) for each in fields(Usage)),
+    )
 
 
 def measure(world: WholeWorld) -> Usage:
