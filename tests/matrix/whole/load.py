@@ -44,7 +44,7 @@ EACH_WRITE = 25
 IDLE_LOOKS = int(2 * KEEPALIVE_SECONDS) + 2
 """Looks at an idle replica, one a second: aiohttp closes what is kept that late."""
 LONG_LOOKS = IDLE_LOOKS + ServiceTimings().keep_alive
-"""Looks after which a replica has also closed the connections of clients that left without a word."""
+"""Looks after which a replica has also closed the connections that clients left open."""
 
 LOGINS = ("sam", "bea", "ben")
 BUSY = {("not_enough_time", "no"), ("ledger_unavailable", "no")}
