@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
-from kartra_mcp.calls.reconciliation import PastLooks, evaluate_evidence, evaluate_run_logs
+from kartra_mcp.calls.reconciliation import (
+    PastLooks,
+    ReconcileFinding,
+    evaluate_evidence,
+    evaluate_run_logs,
+    require_fence,
+)
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import RefusedError, UpstreamError
-from kartra_mcp.core.models import ActionResult, OperationKind, Risk, Target
+from kartra_mcp.core.models import FENCED, ActionResult, OperationKind, Risk, Target
 from kartra_mcp.membrane.responses import RunLog
 
 NOW = 1_800_000_000.0
@@ -223,3 +229,30 @@ def test_the_logs_of_runs_prove(name: str):
 def test_an_undocumented_error_in_a_log_proves_nothing():
     log = RunLog("odd", ActionResult({"status": "Error", "message": "no", "type": "99999"}))
     assert evaluate_run_logs([log], Risk.IRREVERSIBLE.label) is None
+
+
+FOUND = {x: ReconcileFinding(x, "found", check="found") for x in ("succeeded", "failed", "unknown")}
+DENIED = {"intent": "i1", "attempt": "a1", "fence": FENCED}
+STATED = "ledger settle i1 failed"
+
+# name → entry, state that the looks found, whether the token ended, state, part of `check`
+FENCES: dict[str, tuple[dict[str, Any], str, bool | None, str, str]] = {
+    "its token ended": (DENIED, "failed", True, "failed", "found"),
+    "its token is accepted": (DENIED, "failed", False, "unknown", STATED),
+    "its token was not checked": (DENIED, "failed", None, "unknown", "kartra_reconcile"),
+    "no fence, another token ended": (DENIED | {"fence": ""}, "failed", True, "unknown", STATED),
+    "no fence, not checked": (DENIED | {"fence": ""}, "failed", None, "unknown", STATED),
+    "of a program": ({"intent": "i1"}, "failed", None, "failed", "found"),
+    "succeeded": (DENIED, "succeeded", False, "succeeded", "found"),
+    "unknown": (DENIED, "unknown", False, "unknown", "found"),
+}
+
+
+@pytest.mark.parametrize("name", FENCES)
+def test_a_write_failed_only_if_nothing_of_it_can_be_accepted(name: str):
+    intent, state, token_ended, expected, check = FENCES[name]
+    found = require_fence(intent, FOUND[state], token_ended=token_ended)
+    assert found.state == expected
+    assert check in found.check
+    assert found.why
+    assert found.late_look == (check != "found")

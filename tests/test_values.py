@@ -17,6 +17,7 @@ from kartra_mcp.kartra.values import (
     amount_error,
     fold_id,
     id_error,
+    is_typed,
     normalize_amount,
     normalize_id,
     parse_amount,
@@ -140,3 +141,29 @@ def test_a_text_that_php_reads_as_another_id_is_not_one(value):
 @pytest.mark.parametrize("value", [7, "101", " 0101 ", "101.0", "+101", "I-5001SANDBOX", "abc"])
 def test_an_id_in_any_spelling(value):
     assert id_error(value) is None
+
+
+# what the user typed, what was shown, whether they agree
+TYPED = [
+    ("", "", True),
+    (None, "", True),
+    ("anything", "", True),
+    ("", "97.00", False),
+    (None, "101", False),
+    ("97", "97.00", True),
+    (" 97.00 ", "97.00", True),
+    ("97.01", "97.00", False),
+    ("97.004", "97.00", False),
+    (" 0101 ", "101", True),
+    (101, "101", True),
+    ("102", "101", False),
+    ("I-5001SANDBOX", "I-5001SANDBOX", True),
+    ("I-5002SANDBOX", "I-5001SANDBOX", False),
+    ("none", "None", False),
+    ("abc", "xyz", False),
+]
+
+
+@pytest.mark.parametrize(("said", "wanted", "agrees"), TYPED)
+def test_a_typed_sum_or_id_agrees_only_with_the_one_shown(said: Any, wanted: str, *, agrees: bool):
+    assert is_typed(said, wanted) is agrees
