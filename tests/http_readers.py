@@ -39,7 +39,7 @@ _OF_A_HOP = frozenset({b"upgrade"})  # httptools is not shown it
 
 @dataclass(frozen=True)
 class Request:
-    """What an app sees of a request."""
+    """A request as an app sees it."""
 
     method: str
     path: str
