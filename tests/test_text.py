@@ -315,3 +315,9 @@ async def test_a_number_that_javascript_rounds_is_text_in_an_answer(fake_membran
     wanted = {"id": shown, "rows": [{"ids": [shown]}]}
     assert answer.result == wanted
     assert json.loads(answer.text.splitlines()[2])["result"] == wanted
+
+
+@given(st.text(max_size=20), st.integers(LARGE + 1, 10**40), st.text("0123456789:- ", max_size=20))
+def test_a_number_that_javascript_rounds_is_found_wherever_it_is(before, number, after):
+    value = {before: 0, "dates": "2026-01-02 03:04:05", "ids": [number], "more": after}
+    assert sanitize_and_dump(value)[0]["ids"] == [str(number)]

@@ -60,6 +60,7 @@ _ESCAPED = re.compile(r"\\[^nt\"\\]")
 """Characters that JSON escapes and `strip_control_chars` would remove."""
 _LONG_NUMBER = re.compile(r"[0-9]{16}")
 """Digits of a number that may be above 2^53, inside a text or not."""
+_FOUR_DIGITS = re.compile(r"[0-9]{4}")
 
 
 def sanitize_and_dump(value: Any) -> tuple[Any, str]:
@@ -70,10 +71,18 @@ def sanitize_and_dump(value: Any) -> tuple[Any, str]:
     """
     line = dump_json(value)
     is_clean = strip_control_chars(line) == line and not _ESCAPED.search(line)
-    if is_clean and not _LONG_NUMBER.search(line):
+    if is_clean and not _has_long_number(line):
         return value, line
     mended = map_strings(value)
     return mended, dump_json(mended)
+
+
+def _has_long_number(line: str) -> bool:
+    """Search 16 digits in a row: of those, 4 are neighbors among each fourth character.
+
+    Measured: a quarter of the time. Dates have no such neighbors.
+    """
+    return bool(_FOUR_DIGITS.search(line[::4]) and _LONG_NUMBER.search(line))
 
 
 class _StringMapper:
