@@ -7,18 +7,15 @@ empty in every object at its location, so that the list loses nothing but the ki
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 from kartra_mcp.core.json_types import is_array, is_object
 
 MIN_FIELDS = 3
 """Fewer empty fields at one location cost less where they are."""
-ZERO_DATES = frozenset({"0000-00-00", "0000-00-00 00:00:00"})
-
-_CONTAINERS = (dict, list)
-_WITH_LENGTH = (str, list, dict)
-"""Tuples, because a union would be built at each of thousands of checks."""
+_NOTHING = (None, "", "0000-00-00", "0000-00-00 00:00:00")
+_CONTAINERS = frozenset({dict, list})
+"""Compared by type: the kinds of a parsed value are exact, and most values are scalars."""
 
 EmptyFields = dict[str, list[str]]
 """Location → names. A location is a JSON Pointer, in which `*` is every item of a list."""
@@ -30,39 +27,35 @@ def extract_empty_fields(result: Any) -> tuple[Any, EmptyFields]:
     `{"lead": {"id": 1, "phone": "", "zip": "", "city": null}}` becomes `{"lead": {"id": 1}}` and
     `{"/lead": ["phone", "zip", "city"]}`.
     """
-    objects: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    _collect_objects(result, "", objects)
-    names = {location: _always_empty(found) for location, found in objects.items()}
-    listed = {location: empty for location, empty in names.items() if len(empty) >= MIN_FIELDS}
+    empty: EmptyFields = {}
+    if type(result) in _CONTAINERS:
+        _collect_names(result, "", empty)
+    listed = {location: names for location, names in empty.items() if len(names) >= MIN_FIELDS}
     return (_without(result, "", listed, _ways_to(listed)) if listed else result), listed
 
 
 def is_empty(value: Any) -> bool:
     """Return whether a value is empty; 0 and false are not."""
-    if value:
-        return value in ZERO_DATES if isinstance(value, str) else False
-    return value is None or isinstance(value, _WITH_LENGTH)
+    return value in _NOTHING or (not value and type(value) in _CONTAINERS)
 
 
-def _always_empty(objects: list[dict[str, Any]]) -> list[str]:
-    first, *others = objects
-    empty = [name for name, value in first.items() if is_empty(value)]
-    for other in others:
-        empty = [name for name in empty if name in other and is_empty(other[name])]
-    return empty
-
-
-def _collect_objects(value: Any, location: str, objects: dict[str, list[dict[str, Any]]]) -> None:
-    """Add every object to those at its location. Most values are scalars, which cost no call."""
-    if is_object(value):
-        objects[location].append(value)
-        for name, inner in value.items():
-            if isinstance(inner, _CONTAINERS):
-                _collect_objects(inner, _join(location, name), objects)
-    elif is_array(value):
+def _collect_names(container: Any, location: str, empty: EmptyFields) -> None:
+    """Set the names that are empty in every object at a location, in it and below."""
+    if is_array(container):
         place = f"{location}/*"
-        for inner in value:
-            _collect_objects(inner, place, objects)
+        for inner in container:
+            if type(inner) in _CONTAINERS:
+                _collect_names(inner, place, empty)
+        return
+    if location in empty:
+        known = empty[location]
+        names = [name for name in known if name in container and is_empty(container[name])]
+    else:
+        names = [name for name, value in container.items() if is_empty(value)]
+    empty[location] = names
+    for name, inner in container.items():
+        if type(inner) in _CONTAINERS:
+            _collect_names(inner, _join(location, name), empty)
 
 
 def _ways_to(listed: EmptyFields) -> frozenset[str]:
@@ -78,7 +71,7 @@ def _without(value: Any, location: str, listed: EmptyFields, ways: frozenset[str
         dropped = listed.get(location, ())
         return {
             name: _without(inner, _join(location, name), listed, ways)
-            if isinstance(inner, _CONTAINERS)
+            if type(inner) in _CONTAINERS
             else inner
             for name, inner in value.items()
             if name not in dropped
@@ -89,4 +82,6 @@ def _without(value: Any, location: str, listed: EmptyFields, ways: frozenset[str
 
 
 def _join(location: str, name: str) -> str:
-    return f"{location}/{name.replace('~', '~0').replace('/', '~1')}"
+    if "~" in name or "/" in name:
+        name = name.replace("~", "~0").replace("/", "~1")
+    return f"{location}/{name}"
