@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from kartra_mcp.core.json_types import as_dict, as_list, json_type
+from kartra_mcp.core.json_types import as_dict, as_list, is_object, json_type
 from kartra_mcp.schemas.keywords import type_names
 
 Location = tuple[dict[str, Any], ...]
@@ -17,10 +17,14 @@ Location = tuple[dict[str, Any], ...]
 
 _BRANCHES: Final = ("anyOf", "oneOf", "allOf")
 _CONDITIONS: Final = ("if", "then", "else")
+_DEPENDENT: Final = "dependentSchemas"
+_COMBINATORS: Final = frozenset({*_BRANCHES, *_CONDITIONS, _DEPENDENT})
 
 
 def locate(schema: Any) -> Location:
     """Return the schema and all its branches, itself first."""
+    if is_object(schema) and _COMBINATORS.isdisjoint(schema):  # most schemas, for each argument
+        return (schema,)
     return tuple(_iter_views(schema))
 
 
@@ -38,7 +42,7 @@ def iter_branches(schema: dict[str, Any]) -> Iterator[Any]:
     for key in _BRANCHES:
         yield from as_list(schema.get(key))
     yield from (schema[key] for key in _CONDITIONS if key in schema)
-    yield from as_dict(schema.get("dependentSchemas")).values()
+    yield from as_dict(schema.get(_DEPENDENT)).values()
 
 
 def _join_locations(schemas: Iterable[Any]) -> Location:
