@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -33,7 +33,7 @@ from kartra_mcp.team.config import TeamConfig
 PAGE_PREFIX = "/page"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServiceApp:
     """Routes of one replica.
 
@@ -56,6 +56,10 @@ class ServiceApp:
     observer: ServiceObserver
     timings: ServiceTimings
     page: ASGIApp | None = None
+    _hosts: AllowedHosts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._hosts = AllowedHosts.of(self.config.public_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,10 +101,9 @@ class ServiceApp:
             raise RequestRefused(HTTPStatus.NOT_FOUND, "path")
 
     def _check_source(self, scope: Scope) -> None:
-        allowed = AllowedHosts(self.config.public_url)
-        if not allowed.accepts_host(scope):
+        if not self._hosts.accepts_host(scope):
             raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "host")
-        if not allowed.accepts_origin(scope):
+        if not self._hosts.accepts_origin(scope):
             raise RequestRefused(HTTPStatus.FORBIDDEN, "origin")
 
     async def _send_metadata(self, account: str, scope: Scope, send: Send) -> None:

@@ -23,6 +23,11 @@ class AllowedHosts:
     """Hosts and origins under which the service answers: its public address, and loopback."""
 
     public_url: str
+    host: str
+
+    @classmethod
+    def of(cls, public_url: str) -> AllowedHosts:
+        return cls(public_url, urlsplit(public_url).netloc)
 
     def accepts_host(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a request names one host, and it is this service."""
@@ -30,7 +35,7 @@ class AllowedHosts:
         if len(named) != 1:
             return False
         host = named[0].lower()
-        return host == urlsplit(self.public_url).netloc or _is_loopback(host)
+        return host == self.host or _is_loopback(host)
 
     def accepts_origin(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a request comes from no browser, or from the service's own page."""
