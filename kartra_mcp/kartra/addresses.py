@@ -57,7 +57,7 @@ def address_error(value: str) -> str | None:
     """Return the reason why a text is not one e-mail address, or None."""
     if _FORBIDDEN.search(value):
         return "is not an e-mail address alone; give it without name, brackets or commas"
-    if any(char.isspace() or not char.isprintable() for char in value):
+    if " " in value or not value.isprintable():  # any other blank is not printable
         return "is not an e-mail address: it contains a blank or an invisible character"
     if not _ADDRESS.fullmatch(value) or len(value) > MAX_ADDRESS:
         return "is not an e-mail address such as name@example.com"
