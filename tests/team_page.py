@@ -293,7 +293,7 @@ def serving_team(
             [place.account for place in places.values()],
             RevocationFeed(database.connections),
         )
-        watches = [RevocationWatch(feed, names, POLL) for _ in ports]
+        watches = [RevocationWatch(feed, names, lambda _: None, POLL) for _ in ports]
         for one, ledgers, watch in zip(listening, made, watches, strict=True):
             accounts = [
                 PageAccount(

@@ -25,7 +25,8 @@ def clock() -> Time:
 
 @pytest.fixture
 def watch(team_database: TeamDatabase, place: TeamPlace, clock: Time) -> RevocationWatch:
-    return RevocationWatch(RevocationFeed(team_database.connections), [place.account], clock=clock)
+    feed = RevocationFeed(team_database.connections)
+    return RevocationWatch(feed, [place.account], lambda _: None, clock=clock)
 
 
 def revoke(place: TeamPlace, key: str) -> None:

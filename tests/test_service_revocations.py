@@ -7,9 +7,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,15 @@ import pytest
 from harness import APISandbox
 from polling import wait_for
 from postgres_server import PostgresServer
-from service_world import Answer, Caller, RunningReplica, TeamWorld, team_world
+from service_world import (
+    Answer,
+    Caller,
+    RunningReplica,
+    TeamWorld,
+    connect,
+    raw_request,
+    team_world,
+)
 from team_identity import MAIN, SHOP, Service
 from team_place import running_team_database
 
@@ -127,6 +135,14 @@ def status(caller: Caller) -> int:
     return httpx2.post(url, headers=headers, json=body).status_code
 
 
+@contextmanager
+def listening(caller: Caller) -> Generator[httpx2.Response]:
+    headers, body = caller.request("subscriptions/listen", {"notifications": {}})
+    url = f"{caller.address}/a/{caller.account}/mcp"
+    with httpx2.stream("POST", url, headers=headers, json=body) as stream:
+        yield stream
+
+
 def status_on_every_replica(caller: Caller, team: Team) -> set[int]:
     return {status(caller.at(replica)) for replica in team.world.replicas}
 
@@ -187,6 +203,28 @@ def test_a_revoked_person_is_refused_with_every_token_until_the_release(team: Te
         wait_for(lambda caller=caller: status_on_every_replica(caller, team) == {200})
     code, found = team.run("release", "--person", "bea", *BY)
     assert (code, found["error"]["code"]) == (1, "invalid_arguments")
+
+
+def test_the_listen_stream_of_a_revoked_person_ends_and_another_person_opens_one_again(team: Team):
+    bea, ben = team.caller("bea"), team.caller("ben")
+    with listening(bea) as stream:
+        assert team.run("revoke", "--person", "bea", *BY)[0] == 0
+        assert '"result"' in stream.read().decode()
+    with listening(bea) as stream:
+        assert stream.status_code == 403
+    with listening(ben) as stream:
+        assert stream.status_code == 200
+
+
+def test_a_person_who_is_revoked_between_head_and_body_is_refused(team: Team):
+    bea = team.caller("bea")
+    head, body = raw_request(bea, "kartra_get_lead", lead_id=ADA).split(b"\r\n\r\n")
+    with closing(connect(team.world.replicas[0])) as link:
+        link.sendall(head + b"\r\n\r\n" + body[:1])
+        assert team.run("revoke", "--person", "bea", *BY)[0] == 0
+        wait_for(lambda: status(bea) == 403)
+        link.sendall(body[1:])
+        assert link.recv(100).startswith(b"HTTP/1.1 403 ")
 
 
 def test_a_replica_that_starts_later_refuses_at_once(team: Team):

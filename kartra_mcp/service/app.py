@@ -15,7 +15,12 @@ from kartra_mcp.core.principal import Principal
 from kartra_mcp.identity.challenges import list_authorization_servers, make_resource_metadata
 from kartra_mcp.server.http_endpoint import MAX_BODY_BYTES
 from kartra_mcp.service.accounts import AccountService
-from kartra_mcp.service.authentication import RequestRefused, Verifier, authenticate
+from kartra_mcp.service.authentication import (
+    RequestRefused,
+    Verifier,
+    authenticate,
+    check_access,
+)
 from kartra_mcp.service.bodies import BodyRefused, read_body
 from kartra_mcp.service.observer import REQUEST_ID_KEY, ServiceObserver
 from kartra_mcp.service.readiness import Readiness
@@ -139,6 +144,8 @@ class ServiceApp:
                 headers = {"connection": "close"}
                 raise RequestRefused(refused.status, "body", headers) from None
             return
+        # Again: a body may come seconds after its head.
+        check_access(principal, account.name, self.config, self.revocations)
         await account.handle(principal, _without_credentials(scope), whole, send)
 
 

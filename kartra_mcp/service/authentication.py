@@ -68,7 +68,7 @@ async def authenticate(
         if token is None:
             raise _unauthorized(config, account)
         principal = await verifier.verify(token, account)
-        _check_access(principal, account, revocations)
+        check_access(principal, account, config, revocations)
         return principal
     except TokenRefused as refusal:
         if refusal.fault is TokenFault.REPEATED:
@@ -81,10 +81,15 @@ async def authenticate(
         raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "issuer", retry) from None
 
 
-def _check_access(principal: Principal, account: str, revocations: RevocationWatch) -> None:
+def check_access(
+    principal: Principal, account: str, config: TeamConfig, revocations: RevocationWatch
+) -> None:
     """Refuse a token or a person that an admin revoked.
 
     A new token could not help the person, so that no challenge lets the client log in again.
+
+    Raises:
+        RequestRefused: 401, 403, or 503 while that is not known.
     """
     token = revocations.has(account, principal.token_key)
     person = revocations.has(account, principal.key)
@@ -92,7 +97,7 @@ def _check_access(principal: Principal, account: str, revocations: RevocationWat
         retry = {"retry-after": RETRY_SECONDS}
         raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "revocations", retry)
     if token:
-        raise TokenRefused(TokenFault.REVOKED)
+        raise _unauthorized(config, account, TokenRefused(TokenFault.REVOKED))
     if person:
         raise RequestRefused(HTTPStatus.FORBIDDEN, "revoked")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -37,13 +37,21 @@ class RevocationWatch:
 
     Without the database the last ones count for a minute; an account whose list is not known serves
     nothing.
+
+    Args:
+        feed: reads new entries.
+        accounts: names in the team file.
+        end_streams: ends the open listen streams of an account. All of them, for those who may
+            listen open theirs again.
     """
 
     feed: RevocationFeed
     accounts: Sequence[str]
+    end_streams: Callable[[str], object]
     poll: float = POLL_SECONDS
     clock: Clock = read_steady_clock
     _lists: dict[str, _List] = field(default_factory=dict[str, _List])
+    _had_more: set[str] = field(default_factory=set[str])
 
     def has(self, account: str, key: str) -> bool | None:
         """Return whether a person or token is revoked; None while that is not known."""
@@ -61,8 +69,15 @@ class RevocationWatch:
             await self._try_to_read()
 
     async def _try_to_read(self) -> None:
+        before = {name: known.revoked.keys() for name, known in self._lists.items()}
         with suppress(KartraMCPError):
             await run_in_thread(self.read)
+        after = {name: known.revoked.keys() for name, known in self._lists.items()}
+        more = {name for name in before if not after[name] <= before[name]}
+        # Twice: a request that was checked just before opens its stream a moment later.
+        for account in more | self._had_more:
+            self.end_streams(account)
+        self._had_more = more
 
     def read(self) -> None:
         """Read what is new. Synchronous."""

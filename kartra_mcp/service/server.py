@@ -110,7 +110,11 @@ class Replica:
             for name in entries
         }
         self.readiness = Readiness(self.stores)
-        self.revocations = RevocationWatch(RevocationFeed(self.connections), tuple(entries))
+        self.revocations = RevocationWatch(
+            RevocationFeed(self.connections),
+            tuple(entries),
+            lambda account: self.accounts[account].close_streams(),
+        )
         self.page = self.make_page(self) if self.make_page else None
         self.app = ServiceApp(
             self.team.config,
