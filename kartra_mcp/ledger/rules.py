@@ -218,15 +218,14 @@ def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError
     """Return the refusal above the hourly limit of mail, unless the user agreed to this call."""
     if not intent.mail or intent.consent in BY_A_PERSON:
         return None
-    if sent + intent.mail <= limits.mail_per_hour:
+    name, cap = LIMITS["mail_per_hour"].variable, limits.mail_per_hour
+    if sent + intent.mail <= cap:
         return None
-    name = LIMITS["mail_per_hour"].variable
     return RefusedError(
         "cap_reached",
-        f"{sent} writes of the last hour could start mail; {name} is {limits.mail_per_hour}. "
-        "Nothing was done.",
+        f"{sent} writes of the last hour could start mail; {name} is {cap}. Nothing was done.",
         "Wait, or repeat the call so that the user is asked.",
-        detail={"cap": name, "limit": limits.mail_per_hour, "left": 0},
+        detail={"cap": name, "limit": cap, "left": max(cap - sent, 0)},
     )
 
 
