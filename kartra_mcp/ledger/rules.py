@@ -18,7 +18,6 @@ from kartra_mcp.policy.limits import LIMITS, GroupCaps, Limits
 DAY, HOUR = 86_400.0, 3_600.0
 BY_A_PERSON = frozenset({"elicitation", "approval"})
 
-
 JUST_NOW = 60.0
 """Seconds during which an equal additive write counts as the same one, sent again."""
 _FRESH_REPEAT = (
@@ -194,24 +193,24 @@ def cap_refusal(
 ) -> RefusedError | None:
     """Return the refusal of the first cap that this irreversible intent exceeds, or None.
 
-    Each irreversible command of a chain counts. `day` holds what counts: running, succeeded and
-    unknown intents of the last 24 hours, oldest first. `where` is the table of the policy file that
-    has the caps of a person or role, or "".
+    Each irreversible command of a chain counts, and their sum, which is paid at once. `day` holds
+    what counts: running, succeeded and unknown intents of the last 24 hours, oldest first. `where`
+    is the table of the policy file that has the caps of a person or role, or "".
     """
     parts = [part for part in split_intent(intent) if part.risk is Risk.IRREVERSIBLE]
-    counted = list(day)
-    for part in parts:
-        if part.moves_money or _moves_money(part.operation, part.known_amount):
-            amount = part.known_amount
-            found = _single_cap_refusal(amount, limits.cap_refund, where)
-            found = found or _day_cap_refusal(amount, limits.cap_day_amount, counted, now, where)
-            if found is not None:
-                return found
-        row = PriorIntent(part.id, now, part.operation, "running", known_amount=part.known_amount)
-        counted.append(row)
     if not parts:
         return None
-    return _count_cap_refusal(limits.cap_day_count, day, now, len(parts), where)
+    amounts = [
+        part.known_amount
+        for part in parts
+        if part.moves_money or _moves_money(part.operation, part.known_amount)
+    ]
+    single = (_single_cap_refusal(amount, limits.cap_refund, where) for amount in amounts)
+    return (
+        next(filter(None, single), None)
+        or _day_cap_refusal(amounts, limits.cap_day_amount, day, now, where)
+        or _count_cap_refusal(limits.cap_day_count, day, now, len(parts), where)
+    )
 
 
 def email_cap_refusal(intent: Intent, limits: Limits, sent: int) -> RefusedError | None:
@@ -302,7 +301,7 @@ def _may_be_equal(one: Decimal | None, other: Decimal | None) -> bool:
 
 
 def _moves_money(operation: str, known: Decimal | None) -> bool:
-    return known is not None or any(moves_money(name) for name in operation.split("+"))
+    return known is not None or moves_money(operation)
 
 
 def _name_cap(field: str, where: str) -> str:
@@ -320,32 +319,32 @@ def _single_cap_refusal(
 
 
 def _day_cap_refusal(
-    amount: Decimal | None,
+    amounts: Sequence[Decimal | None],
     cap: Decimal | None,
     day: Sequence[PriorIntent],
     now: float,
     where: str,
 ) -> RefusedError | None:
-    if cap is None:
+    if cap is None or not amounts:
         return None
     name = _name_cap("cap_day_amount", where)
     spent = [
         row for row in day if row.at > now - DAY and _moves_money(row.operation, row.known_amount)
     ]
     left = _remaining_cap(cap, spent)
-    if amount is None or amount > cap:
-        return _cap_error(name, cap, left, None, unread=amount is None)
-    return (
-        None
-        if amount <= left
-        else _cap_error(name, cap, left, _time_until_room(cap - amount, spent))
-    )
+    known = [amount for amount in amounts if amount is not None]
+    wanted, unread = sum(known), len(known) < len(amounts)
+    if unread or wanted > cap:
+        return _cap_error(name, cap, left, None, unread=unread)
+    if wanted <= left:
+        return None
+    return _cap_error(name, cap, left, _time_until_room(cap - wanted, spent))
 
 
 def _remaining_cap(cap: Decimal, spent: Sequence[PriorIntent]) -> Decimal:
     """Return the rest of the cap; an amount that could not be read leaves nothing."""
     known = [row.known_amount for row in spent if row.known_amount is not None]
-    return max(cap - sum(known, Decimal(0)), Decimal(0)) if len(known) == len(spent) else Decimal(0)
+    return max(cap - sum(known), Decimal(0)) if len(known) == len(spent) else Decimal(0)
 
 
 def _time_until_room(room: Decimal, spent: Sequence[PriorIntent]) -> float | None:
