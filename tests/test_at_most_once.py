@@ -10,10 +10,6 @@ import pytest
 from consent_actors import Person, changed, confirmed, lines, sandbox
 from harness import Answer, Sandbox, call, connect
 
-from kartra_mcp.core.models import Risk
-from kartra_mcp.ledger.records import Intent, PriorIntent
-from kartra_mcp.ledger.rules import equal_call_refusal
-
 pytestmark = pytest.mark.anyio
 
 RAW, LEAD, ADDRESS = "kartra_proxy_write", 48129, "new@example.net"
@@ -129,50 +125,6 @@ async def test_an_equal_additive_write_is_already_done_for_a_minute(each_store: 
         last = await again(client, tool, given)
         assert not last.failed or last.code == "kartra_error", last.text
     assert len(lines(each_store, "intent")) == 2
-
-
-@pytest.mark.parametrize(
-    ("state", "age", "expected"),
-    [
-        ("running", 900, "in_progress"),
-        ("unknown", 900, "outcome_unknown"),
-        ("succeeded", 59, "already_done"),
-        ("succeeded", 61, None),
-        ("failed", 1, None),
-        ("refused", 1, None),
-    ],
-)
-def test_the_time_after_an_equal_write_is_counted_from_its_end(state, age, expected):
-    now = 1_800_000_000.0
-    write = Intent(
-        id="new", tool="t", operation="o", risk=Risk.WRITE, connection="c", additive=True
-    )
-    ended = None if state == "running" else now - age
-    refusal = equal_call_refusal(
-        write, [PriorIntent("old", now - 3600, "o", state, ended_at=ended)], now
-    )
-    assert (refusal.code if refusal else None) == expected
-
-
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [("running", "in_progress"), ("unknown", None), ("succeeded", None)],
-)
-def test_an_agreed_repeat_lifts_everything_but_a_running_call(state, expected):
-    now = 1_800_000_000.0
-    write = Intent(
-        id="new",
-        tool="t",
-        operation="o",
-        risk=Risk.WRITE,
-        connection="c",
-        additive=True,
-        repeat=True,
-        fresh=True,
-    )
-    row = PriorIntent("old", now - 5, "o", state, ended_at=None if state == "running" else now - 1)
-    refusal = equal_call_refusal(write, [row], now)
-    assert (refusal.code if refusal else None) == expected
 
 
 @pytest.mark.parametrize("name", STATES)
