@@ -9,6 +9,7 @@ what is printed or held in memory then, start Python instead.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import marshal
 import os
@@ -19,7 +20,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,6 +33,7 @@ from types import FrameType
 TESTS = Path(__file__).parent
 START = TESTS / "start_forked.py"
 IMPORTED = (
+    "in_process",
     "aiohttp",
     "anyio._backends._asyncio",
     "jsonschema",
@@ -41,6 +45,7 @@ IMPORTED = (
     "kartra_mcp.calls.writes",
     "kartra_mcp.cli.main",
     "kartra_mcp.cli.serve",
+    "kartra_mcp.cli.setup",
     "kartra_mcp.core.secret_patterns",
     "kartra_mcp.kartra.request_guard",
     "kartra_mcp.ledger.postgres.store",
@@ -63,6 +68,21 @@ def forked(*words: str) -> list[str]:
     if sys.platform == "win32":
         return [sys.executable, *words]
     return [sys.executable, "-I", "-S", str(START), _address(), *words]
+
+
+def request(
+    words: Sequence[str], environment: Mapping[str, str], folder: str, descriptors: Sequence[int]
+) -> socket.socket:
+    """Start a program with these descriptors as its first; return what tells its end.
+
+    That connection takes numbers of signals for the program, and kills it when it is closed.
+    """
+    start = socket.socket(socket.AF_UNIX)
+    start.connect(_address())
+    body = marshal.dumps(([*words], {**environment}, folder))
+    socket.send_fds(start, [len(body).to_bytes(4, "big")], [*descriptors])
+    start.sendall(body)
+    return start
 
 
 @cache
@@ -183,6 +203,8 @@ class ForkServer:
         for number, descriptor in enumerate(request.descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)
+        with suppress(OSError):  # it is no terminal, or that of another session
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):

@@ -18,6 +18,7 @@ from typing import Any
 import command_line
 import in_process
 import pexpect
+from forked_terminal import ForkedSpawn
 
 from kartra_mcp.cli.setup import setup_command
 
@@ -132,14 +133,15 @@ class Home:
 
     def spawn(self, *words: str) -> Any:
         """Run setup as a process on its own terminal, with the sandbox inside of it."""
-        return self._spawn(str(Path(__file__).with_name("setup_program.py")), *words)
+        program = str(Path(__file__).with_name("setup_program.py"))
+        return self._spawn(ForkedSpawn, program, *words)
 
     def spawn_with_programs(self, *words: str) -> Any:
         """Run setup as the user does: every program is a process."""
-        return self._spawn("-m", "kartra_mcp", "setup", *words)
+        return self._spawn(pexpect.spawn, "-m", "kartra_mcp", "setup", *words)
 
-    def _spawn(self, *command: str) -> Any:
-        child = pexpect.spawn(
+    def _spawn(self, spawn: type[Any], *command: str) -> Any:
+        child = spawn(
             sys.executable,
             [*command],
             cwd=ROOT,
