@@ -43,7 +43,10 @@ IMPORTED = (
     "kartra_mcp.bulk.service",
     "kartra_mcp.calls.argument_checks",
     "kartra_mcp.calls.writes",
+    "kartra_mcp.cli.approve",
+    "kartra_mcp.cli.bulk",
     "kartra_mcp.cli.main",
+    "kartra_mcp.cli.page",
     "kartra_mcp.cli.serve",
     "kartra_mcp.cli.setup",
     "kartra_mcp.core.secret_patterns",
@@ -56,6 +59,7 @@ IMPORTED = (
     "kartra_mcp.server.stdio",
     "kartra_mcp.server.streams",
     "kartra_mcp.settings",
+    "kartra_mcp.web.server",
 )
 """Modules that a server, the doctor or the sandbox imports, in the fork server once.
 

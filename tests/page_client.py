@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping
@@ -21,6 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 import anyio
 from consent_actors import ledger_folder
+from fork_server import forked
 from harness import Sandbox
 from polling import gone
 
@@ -188,7 +188,7 @@ def _events(answer: http.client.HTTPResponse, event: str) -> Generator[dict[str,
 
 
 def command(place: Sandbox, *words: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    line = [*program, sys.executable, "-m", "kartra_mcp", "page", "--no-browser", *words]
+    line = [*program, *forked("-m", "kartra_mcp", "page", "--no-browser", *words)]
     return subprocess.Popen(
         line,
         env=place.environment,

@@ -37,6 +37,7 @@ from bulk_account import (
     tagged,
 )
 from consent_actors import changed, ledger_folder, lines, sandbox
+from forked_terminal import ForkedSpawn
 from harness import Sandbox, connect
 from polling import until
 
@@ -369,7 +370,7 @@ async def test_what_was_exported_can_be_run_again(place: Sandbox):
 def spawn(place: Sandbox, *words: str) -> Any:
     """Start `bulk` as a process on a terminal of its own."""
     flags = ("--sandbox", "--state-dir", str(place.folder), "--max-children", "1", "--rate", "0")
-    return pexpect.spawn(
+    return ForkedSpawn(
         sys.executable,
         ["-m", "kartra_mcp", "bulk", *words, *flags],
         cwd=ROOT,

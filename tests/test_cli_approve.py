@@ -17,6 +17,7 @@ from typing import Any
 import command_line
 import pexpect
 import pytest
+from forked_terminal import ForkedSpawn
 from harness import Answer, Sandbox, call, connect
 from page_client import end
 from polling import until
@@ -64,7 +65,7 @@ def spawn(sandbox: Sandbox):
         place = ("--sandbox", "--state-dir", str(sandbox.folder))
         command = ["-m", "kartra_mcp", "approve", *words, *place]
         env = {"PATH": os.environ["PATH"], "TERM": "xterm", "LANG": "C.UTF-8", "TZ": "UTC"}
-        child = pexpect.spawn(
+        child = ForkedSpawn(
             sys.executable,
             command,
             cwd=ROOT,

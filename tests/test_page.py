@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from page_client import (
     served_here,
     told,
 )
-from polling import gone, until
+from polling import gone, until, wait_for
 
 from kartra_mcp.app.page_discovery import (
     FILE,
@@ -287,7 +288,7 @@ def test_a_second_command_prints_an_address_of_the_first(place):
 def test_what_a_killed_page_left_is_no_address(place):
     with served(place) as page:
         page.process.kill()
-        page.process.wait(WITHIN)
+        wait_for(partial(gone, told(place)["pid"]))
         assert told(place)["port"] == page.port
         assert find_page(ledger_folder(place)) is None
         with served(place) as other:
