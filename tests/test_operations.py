@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -11,34 +10,16 @@ from kartra_mcp.core.models import (
     Action,
     Command,
     OperationKind,
-    RawRequest,
-    Risk,
     Target,
     ValidatedCall,
 )
 from kartra_mcp.kartra.operations import derive_operation
 from kartra_mcp.kartra.values import normalize_id, parse_amount
-
-REFUND, CANCEL = "refund-transaction", "cancel-subscription"
-WORST = Risk.IRREVERSIBLE
+from tests.operation_calls import CANCEL, REFUND, WORST, by_action, raw, raw_request
 
 
 def digest(call: ValidatedCall) -> str:
     return derive_operation(call).digest
-
-
-def by_action(key: str, **given: Any) -> ValidatedCall:
-    from kartra_mcp.kartra.commands import find_action_command
-
-    command = find_action_command(key)
-    commands = (Command(command, given),) if command else ()
-    operation = Action("id", key, key)
-    return ValidatedCall("kartra_x", key, operation, WORST, frozenset(), commands, given)
-
-
-def raw(*commands: Command) -> ValidatedCall:
-    request = RawRequest("POST", "/api", body="{}", commands=commands)
-    return ValidatedCall("kartra_proxy_write", "Raw", request, WORST, frozenset(), commands)
 
 
 ACTS = {
@@ -313,12 +294,6 @@ SAME_CALLS: dict[str, tuple[ValidatedCall, ValidatedCall]] = {
 def test_the_digest_ignores(name):
     one, other = SAME_CALLS[name]
     assert digest(one) == digest(other)
-
-
-def raw_request(**instead: Any) -> ValidatedCall:
-    said: dict[str, Any] = {"method": "POST", "path": "/api", "body": "{}", "query": (("a", "1"),)}
-    request = RawRequest(**{**said, **instead})
-    return ValidatedCall("kartra_proxy_write", "Raw", request, WORST, frozenset())
 
 
 OTHER_CALLS: dict[str, tuple[ValidatedCall, ValidatedCall]] = {

@@ -14,13 +14,17 @@ from hypothesis import strategies as st
 
 from kartra_mcp.core.models import Risk
 from kartra_mcp.kartra.values import (
+    amount,
     amount_error,
     fold_id,
+    format_amount,
     id_error,
     is_typed,
     normalize_amount,
     normalize_id,
     parse_amount,
+    parse_number,
+    to_json_id,
 )
 from kartra_mcp.ledger.records import Intent, PriorIntent
 from kartra_mcp.ledger.rules import AlreadyDoneError, duplicate_refusal, normalize_intent
@@ -167,3 +171,142 @@ TYPED = [
 @pytest.mark.parametrize(("said", "wanted", "agrees"), TYPED)
 def test_a_typed_sum_or_id_agrees_only_with_the_one_shown(said: Any, wanted: str, *, agrees: bool):
     assert is_typed(said, wanted) is agrees
+
+
+NUMBERS_READ: list[tuple[Any, str | None]] = [
+    (7, "7"),
+    (-7, "-7"),
+    (0, "0"),
+    (0.1, "0.1"),
+    (Decimal("1.250"), "1.250"),
+    ("7", "7"),
+    (" -7.50 ", "-7.50"),
+    ("1" * 40 + "." + "1" * 40, "1" * 40 + "." + "1" * 40),
+    ("1" * 41, None),
+    ("1." + "1" * 41, None),
+    ("+7", None),
+    ("7.", None),
+    (".5", None),
+    ("7e2", None),
+    ("7x", None),
+    ("", None),
+    ("inf", None),
+    (float("inf"), None),
+    (float("nan"), None),
+    (Decimal("-Infinity"), None),
+    (True, None),
+    (False, None),
+    (None, None),
+    ([7], None),
+]
+
+
+@pytest.mark.parametrize(("value", "read"), NUMBERS_READ, ids=repr)
+def test_a_number_is_read_exactly_and_anything_else_is_none(value: Any, read: str | None):
+    found = parse_number(value)
+    assert (None if found is None else str(found)) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("250", "250"),
+        ("250.5", "250.5"),
+        ("250.00", "250.00"),
+        ("0", "0"),
+        ("9" * 12 + ".99", "9" * 12 + ".99"),
+        ("9" * 13, None),
+        ("250.001", None),
+        ("250.", None),
+        (".50", None),
+        ("-1", None),
+        ("1e3", None),
+        (" 250", None),
+        ("250 EUR", None),
+        ("", None),
+    ],
+)
+def test_a_sum_in_a_setting_has_two_decimals_at_most(text: str, read: str | None):
+    found = amount(text)
+    assert (None if found is None else str(found)) == read
+
+
+@pytest.mark.parametrize(
+    ("identity", "sent"),
+    [("101", 101), ("0101", 101), ("A-1", "A-1"), ("1.0", "1.0"), ("-1", "-1"), ("", "")],
+)
+def test_a_whole_id_is_sent_as_a_number(identity: str, sent: int | str):
+    found = to_json_id(identity)
+    assert (found, type(found)) == (sent, type(sent))
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(None, None), ("97", "97.00"), ("0.5", "0.50"), ("1E+2", "100.00")]
+)
+def test_a_human_reads_a_sum_with_two_decimals(number: str | None, shown: str | None):
+    assert format_amount(None if number is None else Decimal(number)) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "folded"),
+    [
+        (None, None),
+        (True, None),
+        (False, None),
+        ("", None),
+        ("  ", None),
+        (0, "0"),
+        ("000", "0"),
+        ("+0.0", "0"),
+        ("+0101.00", "101"),
+        ("101.10", "101.10"),
+        ("I-5001 SANDBOX", "i-5001 sandbox"),
+    ],
+    ids=repr,
+)
+def test_an_id_is_folded_to_one_spelling(value: Any, folded: str | None):
+    assert fold_id(value) == folded
+
+
+# value, whether it is in cents, whether it is valid
+VALID: list[tuple[Any, bool, bool]] = [
+    (0.01, False, True),
+    (0.001, False, False),
+    ("97.50", False, True),
+    (" 97.5 ", False, True),
+    ("97.505", False, False),
+    ("97.500", False, True),
+    (1, True, True),
+    ("1", True, True),
+    (0.5, True, False),
+    (0, False, False),
+    (0, True, False),
+    (-0.01, False, False),
+    (-1, True, False),
+    (None, False, False),
+    (True, False, False),
+    (False, False, False),
+    ("", False, False),
+    (" ", False, False),
+    ("all", False, False),
+    ("1e3", False, False),
+    ("NaN", False, False),
+    (float("nan"), False, False),
+    (float("inf"), False, False),
+    (float("inf"), True, False),
+    (Decimal("NaN"), True, False),
+    ([97], False, False),
+    ({}, True, False),
+]
+
+
+@pytest.mark.parametrize(("value", "cents", "valid"), VALID, ids=repr)
+def test_an_amount_is_a_positive_number_of_cents(value: Any, *, cents: bool, valid: bool):
+    assert (amount_error(value, cents=cents) is None) is valid
+
+
+def test_each_reason_against_an_amount_is_told_apart():
+    wrong = [None, True, "", "all", float("inf"), 0, -1, 0.001]
+    told = [amount_error(value) for value in wrong]
+    assert None not in told
+    assert len(set(told)) == len(wrong)
