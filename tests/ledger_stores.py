@@ -127,12 +127,21 @@ class TeamDatabase:
         migrate(server.dsn(), [ACCOUNT], APP)
         self.connections = Connections(server.dsn(APP))
         self._accounts = 0
+        self._second: TeamPlace | None = None
 
-    def make_empty(self) -> TeamPlace:
+    def make_empty(self, account: str = ACCOUNT) -> TeamPlace:
         with psycopg.connect(self.server.dsn()) as db:
-            db.execute(f"SET LOCAL search_path = ledger_{ACCOUNT}".encode())
+            db.execute(f"SET LOCAL search_path = ledger_{account}".encode())
             db.execute(_EMPTY.encode())
-        return TeamPlace(self)
+        return TeamPlace(self, account)
+
+    def make_second_empty(self) -> TeamPlace:
+        """A second account, emptied; `forget_second` after a test that altered its tables."""
+        self._second = self._second or self.make_account()
+        return self.make_empty(self._second.account)
+
+    def forget_second(self) -> None:
+        self._second = None
 
     def make_account(self) -> TeamPlace:
         """An account of its own, for a test that alters its tables."""

@@ -274,7 +274,7 @@ def serving_team(
     `second` are the groups whose people are members of the second account. `public_url` is the
     address of a proxy; by default that of the first replica.
     """
-    places = {"main": database.make_empty(), "second": database.make_account()}
+    places = {"main": database.make_empty(), "second": database.make_second_empty()}
     clock, store = Clock(time.time), make_store(database)
     with ExitStack() as kept:
         identity = kept.enter_context(running_identity())

@@ -338,6 +338,7 @@ def test_a_verification_of_an_intact_ledger_names_why_it_refuses_writes(team, te
     for target in ("101", "102"):
         team.ask(REFUND, target, account="second")
     schema = f"ledger_{team.ledgers['second'].identify('')}"
+    team_database.forget_second()
     team_database.server.run_sql(f"UPDATE {schema}.meta SET value = '1/1'")
     olga = team.login("olga")
     page = Parsed(olga.after(olga.post("/page/a/second/chain")).text)

@@ -436,6 +436,7 @@ def test_a_ledger_that_cannot_be_read_is_reported_in_our_words(team_database):
         olga = team.login("olga")
         assert olga.get("/page/a/second/").status == 200
         name = team.places["second"].account
+        team_database.forget_second()
         team_database.server.run_sql(f"DROP TABLE ledger_{name}.lines CASCADE")
         for path in ("/", "/cards", "/done", "/export.json"):
             reply = olga.get(f"/page/a/second{path}")
