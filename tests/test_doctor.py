@@ -88,7 +88,7 @@ class Machine:
     @property
     def command(self) -> list[str]:
         words = (*self.launch, "doctor")
-        return forked(*words) if self.launch == ONLY_HERE else [sys.executable, *words]
+        return [sys.executable, *words] if "PYTHONPATH" in self.environment else forked(*words)
 
     def set(self, **settings: str) -> None:
         self.environment |= {f"KARTRA_MCP_{name}": value for name, value in settings.items()}
