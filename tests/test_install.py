@@ -645,24 +645,32 @@ def test_several_at_once_leave_a_whole_file(home: Home):
     assert servers("cursor", file)
 
 
-@pytest.mark.parametrize("client", FILES)
-@pytest.mark.anyio
-async def test_what_is_written_starts_as_the_client_would_start_it(home: Home, client: str):
-    file = home.file(client)
-    state = home.folder / "state"
+def started_by(home: Home, client: str) -> StdioServerParameters:
+    """Return what the client starts by its file, after an installation of the sandbox."""
+    file, state = home.file(client), home.folder / "state"
     assert home.run("install", client, "--sandbox", "--state-dir", str(state)).returncode == 0
     entry = servers(client, file)["kartra-rehearsal"]
-    server = StdioServerParameters(
+    return StdioServerParameters(
         command=entry[BY_NAME[client].command],
         args=entry["args"],
         env={"PATH": "/usr/bin:/bin", "HOME": str(home.folder), **entry[BY_NAME[client].env]},
         cwd=home.folder,
     )
-    async with Client(stdio_client(server)) as connected:
+
+
+@pytest.mark.anyio
+async def test_what_is_written_starts_as_the_client_would_start_it(home: Home):
+    async with Client(stdio_client(started_by(home, "cursor"))) as connected:
         names = {tool.name for tool in (await connected.list_tools()).tools}
     assert "kartra_status" in names
     assert len(names) > len(BUILTIN_TOOLS)
-    assert state.exists()
+    assert (home.folder / "state").exists()
+
+
+@pytest.mark.parametrize("client", FILES)
+def test_every_client_starts_the_same_program_in_the_same_way(home: Home, client: str):
+    """A real start of each would prove no more, and takes a second."""
+    assert started_by(home, client) == started_by(home, "cursor")
 
 
 # the parts that other parts of kartra-mcp call
