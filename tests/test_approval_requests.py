@@ -124,7 +124,7 @@ def test_an_equal_request_has_the_facts_and_the_number_of_people(
     assert [one.number for one in ledger.approvals.list_pending()] == [second]
 
 
-def test_an_equal_request_needs_as_many_people_as_before(ledger: Ledger):
+def test_an_equal_request_needs_the_same_number_of_people(ledger: Ledger):
     first = ledger.approvals.request(request_of(ANN, needed=2))
     assert ledger.approvals.request(request_of(ANN, needed=2)) == first
     fewer = ledger.approvals.request(request_of(ANN, needed=1))
