@@ -89,6 +89,24 @@ PARTS: dict[str, tuple[ValidatedCall, tuple[WritePart, ...]]] = {
         raw(TAG, Command("modify_subscription_status", {"id": 201, "status": "cancel"})),
         (TAGGED, part("cancel_transaction", {"status": "cancel"}, SUBSCRIPTION)),
     ),
+    "a cancellation by its status": (
+        by_action("modify-subscription-status", subscription_id=201, status="cancel"),
+        (part("cancel_transaction", {"status": "cancel"}, SUBSCRIPTION),),
+    ),
+    "a command that mails the lead of a sale, in a chain": (
+        raw(TAG, Command("send_email", {"transaction_id": 101, "lead_id": 8})),
+        (
+            TAGGED,
+            part(
+                "send_email",
+                {"lead_id": 8},
+                SALE,
+                additive=True,
+                starts_mail=True,
+                mail_leads=(BOB,),
+            ),
+        ),
+    ),
     "points, of which a second gift counts": (
         raw(Command("give_points_to_lead", {"points": 5}, {"id": 7})),
         (part("give_points_to_lead", {"points": 5}, ADA, additive=True),),
