@@ -332,5 +332,5 @@ OF_OTHERS = {
     "docs/mutants.md": ["100 % is not the goal"],
     "docs/team/ledger.md": ["within 60 seconds of its acceptance"],
     "docs/team/operations.md": ["tokens of 15 minutes or less", "older than half an hour"],
-    "docs/team/matrix.md": ["24 runs in 127 s", "answers in 90 s, none wrong", "138 → 144 MiB"],
+    "docs/team/matrix.md": ["300 runs in 1,482 s", "answers in 90 s, none wrong", "138 → 144 MiB"],
 }

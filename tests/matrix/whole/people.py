@@ -121,6 +121,7 @@ class BulkStory:
     bulk_id: str = ""
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_agreed: bool = False
+    is_lost: bool = False
 
     def begin(self) -> None:
         """Plan it, and agree to it."""
@@ -138,7 +139,7 @@ class BulkStory:
         shown = self.shown
         consent = {"confirmation_id": shown["id"], "confirmation_summary": shown["summary"]}
         done = self.person.call(RUN, bulk_id=self.bulk_id, confirm=True, **consent)
-        self.is_agreed = done.executed != "no"
+        self.is_agreed, self.is_lost = done.executed != "no", done.answer is None
 
     @contextmanager
     def agreeing(self) -> Generator[None]:
@@ -155,6 +156,10 @@ class BulkStory:
         if not self.is_agreed:
             return None
         told = self.person.call(RUN, bulk_id=self.bulk_id)
+        if self.is_lost and told.code == "confirmation_required":
+            # No answer came because the call did not arrive: the person is asked, and agrees.
+            self.shown = told.error["confirmation"]
+            self.agree()
         for _ in range(TRIES):
             if told.code == "done" and told.result["state"] == "done":
                 break
