@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Decision, Gate, RawRequest, Risk, ValidatedCall, Verdict
@@ -62,9 +63,11 @@ GATE_TEXTS: Mapping[Gate, GateTexts] = {
 ALWAYS_ALLOWED = frozenset({"kartra_status", "kartra_read_more"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """The user's rules: read once, the same for tools, raw requests and the tool list.
+
+    Compared by identity, because verdicts are cached per object.
 
     `rights`: of the caller's roles in a team; None for a single user, who has all of them.
     `faults`: the restrictions that could not be read, and the stricter value used instead.
@@ -93,7 +96,10 @@ def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
 
     The order is the order of safety: read-only and the deny list win over every gate.
     """
-    named = tuple(names)
+    return _evaluate_once(risk, frozenset(names), rules)
+
+
+def _evaluate(risk: Risk, named: frozenset[str], rules: Policy) -> Verdict:
     if rules.read_only and risk > Risk.READ:
         return Verdict.READ_ONLY
     if _is_always_allowed(named):
@@ -106,6 +112,10 @@ def evaluate(risk: Risk, names: Iterable[str], rules: Policy) -> Verdict:
     if rules.rights is not None and required_right(risk, named) not in rules.rights:
         return Verdict.FORBIDDEN_ROLE
     return Verdict.RUN if gate is Gate.ALLOW else Verdict.CONFIRM
+
+
+# A call asks for the verdict and the gate of its tool in three places.
+_evaluate_once = lru_cache(maxsize=4_096)(_evaluate)
 
 
 def strictest(*gates: Gate) -> Gate:
@@ -127,12 +137,18 @@ def resolve_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
     If the risk is denied, by choice or because of a bad value, no tool's own gate opens it. In a
     team an irreversible call needs at least an approver.
     """
-    named = tuple(names)
+    return _resolve_gate_once(risk, frozenset(names), rules)
+
+
+def _resolve_gate(risk: Risk, named: frozenset[str], rules: Policy) -> Gate:
     own = [gate for pattern, gate in rules.tools if matches(named, (pattern,))]
     of_risk = rules.gates.get(risk, Gate.DENY)
     gate = strictest(*own) if own and of_risk is not Gate.DENY else of_risk
     needs_approver = rules.rights is not None and risk is Risk.IRREVERSIBLE
     return strictest(gate, Gate.HUMAN) if needs_approver else gate
+
+
+_resolve_gate_once = lru_cache(maxsize=4_096)(_resolve_gate)
 
 
 def resolve_effective_gate(risk: Risk, names: Iterable[str], rules: Policy) -> Gate:
@@ -198,7 +214,7 @@ def is_unrestricted(rules: Policy) -> bool:
     return all(risk in rules.gates for risk in Risk) and Gate.DENY not in gates
 
 
-def passes_allow_deny(names: tuple[str, ...], rules: Policy) -> bool:
+def passes_allow_deny(names: Collection[str], rules: Policy) -> bool:
     """Return whether allow and deny permit these names; deny wins."""
     if _is_always_allowed(names):
         return True
@@ -207,7 +223,7 @@ def passes_allow_deny(names: tuple[str, ...], rules: Policy) -> bool:
     return not rules.allow or matches(names, rules.allow)
 
 
-def _is_always_allowed(names: tuple[str, ...]) -> bool:
+def _is_always_allowed(names: Collection[str]) -> bool:
     return bool(names) and ALWAYS_ALLOWED.issuperset(names)
 
 
