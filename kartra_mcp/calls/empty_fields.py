@@ -47,7 +47,9 @@ def _collect_names(container: Any, location: str, empty: EmptyFields) -> None:
             if type(inner) in _CONTAINERS:
                 _collect_names(inner, place, empty)
         return
-    if location in empty:
+    if len(container) < MIN_FIELDS:
+        names = []
+    elif location in empty:
         known = empty[location]
         names = [name for name in known if name in container and is_empty(container[name])]
     else:
