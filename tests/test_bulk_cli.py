@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ from polling import until
 from kartra_mcp.cli.bulk import bulk as bulk_command
 from kartra_mcp.core.surroundings import Surroundings, surrounded
 from kartra_mcp.ledger.sqlite.store import open_ledger
+from kartra_mcp.processes import runner
 
 pytestmark = [
     pytest.mark.anyio,
@@ -86,13 +88,19 @@ class Typist:
         return answer
 
 
-def typed(place: Sandbox, typist: Typist, *words: str) -> tuple[int, str]:
+def typed(
+    place: Sandbox,
+    typist: Typist,
+    *words: str,
+    shown: TerminalStream | None = None,
+    run_program: runner.Run = in_process.run,
+) -> tuple[int, str]:
     """Run `bulk` on a terminal; return its exit status and everything shown."""
-    shown = TerminalStream()
+    shown = shown or TerminalStream()
     env = {**place.environment, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
     around = Surroundings(env, TerminalStream(), shown, shown, typist, typist)
     with surrounded(around):
-        code = bulk_command(words, in_process.run)
+        code = bulk_command(words, run_program)
     return code, shown.getvalue()
 
 
@@ -429,3 +437,40 @@ async def test_a_second_ctrl_c_ends_at_once_and_leaves_an_unknown_item(tmp_path:
     assert (code, "1 unknown" in shown) == (1, True), shown
     assert len(lines(place, "intent")) == 3
     assert len(tagged(place) & set(who)) >= 2
+
+
+class InterruptedStream(TerminalStream):
+    """A terminal whose user presses Ctrl-C while a text is being shown."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def write(self, s: str, /) -> int:
+        written = super().write(s)
+        if self.text in s:
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+
+def test_a_second_ctrl_c_before_the_first_is_answered_ends_the_item(tmp_path: Path):
+    place = sandbox(tmp_path, MAX_CHILDREN="1")
+    file, _ = leads_file(place, 3)
+    place.arrange("fault", "set", "assign_tag", "slow", "--times=3", "--message=20")
+
+    async def run_program(
+        command: Sequence[str], *, on_start: Callable[[], None] | None = None, **given: Any
+    ) -> runner.CompletedProcess:
+        def interrupt() -> None:
+            if on_start is not None:
+                on_start()
+            if '"tag_name"' in str(command):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return await in_process.run(command, on_start=interrupt, **given)
+
+    terminal = InterruptedStream("Pausing")
+    run = tag_words(file)
+    code, shown = typed(place, Typist("3"), *run, shown=terminal, run_program=run_program)
+    assert (code, "kartra-mcp bulk show blk_" in shown) == (1, True), shown
+    assert [line["state"] for line in lines(place, "outcome")] == ["unknown"]

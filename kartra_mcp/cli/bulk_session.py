@@ -202,18 +202,18 @@ class Terminal:
     def run_items(self, run: BulkRun, show: Show, on_stop: Callable[[], None]) -> BulkRun:
         """Run items. The first Ctrl-C pauses the run, the second one ends what runs."""
         ended = self.portal.start_task_soon(self.session.run_items, run, show)
-        is_paused = False
-        while True:
+        try:
             try:
                 return _wait_for(ended)
             except KeyboardInterrupt:
-                if is_paused:
-                    ended.cancel()
-                    self.portal.call(self.session.end_running)
-                    raise
-                is_paused = True
+                # The second one may come before this is done, and counts as much as a later one.
                 self.portal.start_task_soon(self.session.pause, run)
                 on_stop()
+                return _wait_for(ended)
+        except KeyboardInterrupt:
+            ended.cancel()
+            self.portal.call(self.session.end_running)
+            raise
 
 
 def _wait_for(ended: Future[T]) -> T:
