@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -82,6 +82,22 @@ def team_database() -> Iterator[Any]:
         database = TeamDatabase(server)
         yield database
         database.connections.close()
+
+
+@pytest.fixture
+def clock() -> Any:
+    from tests.team_people import Time
+
+    return Time()
+
+
+@pytest.fixture
+def ledger(tmp_path, clock) -> Iterator[Any]:
+    """The ledger of one user over SQLite, for rules that no store knows of."""
+    from kartra_mcp.ledger.sqlite.store import open_ledger
+
+    with closing(open_ledger(tmp_path / "state", clock, steady=clock)) as made:
+        yield made
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -9,13 +9,24 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Answer, Binding, FinalState, Intent, make_intent_id
+from kartra_mcp.ledger.rules import make_identity_key
 from kartra_mcp.policy.limits import Limits
 
 LIMITS = Limits(cap_day_count=None)
+TAG: dict[str, Any] = {
+    "tool": "kartra_assign_tag",
+    "operation": "assign_tag",
+    "risk": Risk.WRITE,
+    "target_kind": "lead",
+    "amount": None,
+    "equality": "tag 5",
+}
 BINDING = Binding("kartra_refund_transaction", "digest", "c", "2026", "a", "r1", "p")
 
 
@@ -38,6 +49,10 @@ def intent(target: Any = "101", amount: Any = 97, **more: Any) -> Intent:
     return Intent(**{**said, **more})
 
 
+def tag(target: str = "7", **more: Any) -> Intent:
+    return intent(target, **{**TAG, **more})
+
+
 def run(ledger: Ledger, wanted: Intent, state: FinalState = "succeeded", **more: Any) -> str:
     ledger.begin(wanted, LIMITS)
     executed = {"succeeded": Executed.YES, "unknown": Executed.UNKNOWN}.get(state, Executed.NO)
@@ -54,8 +69,22 @@ def code(of: Callable[[], object]) -> str:
     return "runs"
 
 
+def refusal_of(check: Callable[[], object]) -> RefusedError:
+    with pytest.raises(RefusedError) as refused:
+        check()
+    return refused.value
+
+
+def begin(ledger: Ledger, wanted: Intent, limits: Limits = LIMITS, burns: Any = None) -> str:
+    return code(lambda: ledger.begin(wanted, limits, burns))
+
+
 def attempt(ledger: Ledger, *args, **more) -> str:
     return code(lambda: ledger.begin(intent(*args, **more), LIMITS))
+
+
+def decline(ledger: Ledger, wanted: Intent) -> None:
+    ledger.consents.block(make_identity_key(wanted), "declined")
 
 
 def two_step(ledger: Any, **more: Any) -> Any:

@@ -5,15 +5,11 @@ Over the store of one user alone: `test_ledger.py` and the tests of a team have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.core.models import Executed, Risk
 from kartra_mcp.core.principal import make_token_key
 from kartra_mcp.ledger.ledger import Ledger
@@ -21,10 +17,8 @@ from kartra_mcp.ledger.people import make_requester
 from kartra_mcp.ledger.pseudonyms import mask_lead
 from kartra_mcp.ledger.records import Answer, Intent, IntentPart
 from kartra_mcp.ledger.revocations import Admin
-from kartra_mcp.ledger.rules import make_identity_key
-from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import Limits
-from tests.ledger_intents import BINDING, LIMITS, code, intent, run
+from tests.ledger_intents import BINDING, LIMITS, begin, code, decline, intent, refusal_of, run, tag
 from tests.team_people import (
     ANN,
     BOB,
@@ -42,43 +36,6 @@ IDA = Admin("Ida IT")
 EVE = person("eve", "requester")
 ADA = "ada@example.com"
 NONE = Limits(cap_day_count=0)
-TAG: dict[str, Any] = {
-    "tool": "kartra_assign_tag",
-    "operation": "assign_tag",
-    "risk": Risk.WRITE,
-    "target_kind": "lead",
-    "amount": None,
-    "equality": "tag 5",
-}
-
-
-@pytest.fixture
-def clock() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Time) -> Generator[Ledger]:
-    with closing(open_ledger(tmp_path / "state", clock, steady=clock)) as made:
-        yield made
-
-
-def tag(target: str = "7", **more: Any) -> Intent:
-    return intent(target, **{**TAG, **more})
-
-
-def begin(ledger: Ledger, wanted: Intent, limits: Limits = LIMITS, burns: Any = None) -> str:
-    return code(lambda: ledger.begin(wanted, limits, burns))
-
-
-def refusal_of(check: Callable[[], object]) -> RefusedError:
-    with pytest.raises(RefusedError) as refused:
-        check()
-    return refused.value
-
-
-def decline(ledger: Ledger, wanted: Intent) -> None:
-    ledger.consents.block(make_identity_key(wanted), "declined")
 
 
 # The order of the reasons

@@ -5,23 +5,18 @@ Over the store of one user alone: `test_ledger.py` and `test_team_caps.py` have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kartra_mcp.core.errors import RefusedError
-from kartra_mcp.core.models import Risk
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.people import make_requester
 from kartra_mcp.ledger.records import Intent
-from kartra_mcp.ledger.sqlite.store import open_ledger
 from kartra_mcp.policy.limits import NO_CAPS, GroupCaps, Limits
-from tests.ledger_intents import LIMITS, code, intent, run
+from tests.ledger_intents import TAG, begin, intent, refusal_of, run, tag
 from tests.team_people import (
     ANN,
     BOB,
@@ -36,39 +31,6 @@ from tests.team_people import (
 DAY, HOUR = 86_400.0, 3_600.0
 EVE = person("eve", "requester")
 OTTO = person("otto", "operator")
-TAG: dict[str, Any] = {
-    "tool": "kartra_assign_tag",
-    "operation": "assign_tag",
-    "risk": Risk.WRITE,
-    "target_kind": "lead",
-    "amount": None,
-    "equality": "tag 5",
-}
-
-
-@pytest.fixture
-def clock() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Time) -> Generator[Ledger]:
-    with closing(open_ledger(tmp_path / "state", clock, steady=clock)) as made:
-        yield made
-
-
-def tag(target: str = "7", **more: Any) -> Intent:
-    return intent(target, **{**TAG, **more})
-
-
-def begin(ledger: Ledger, wanted: Intent, limits: Limits = LIMITS, burns: Any = None) -> str:
-    return code(lambda: ledger.begin(wanted, limits, burns))
-
-
-def refusal_of(check: Callable[[], object]) -> RefusedError:
-    with pytest.raises(RefusedError) as refused:
-        check()
-    return refused.value
 
 
 def capped(ledger: Ledger, wanted: Intent, limits: Limits) -> str:

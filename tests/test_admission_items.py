@@ -5,10 +5,7 @@ Over the store of one user alone: `test_ledger.py` and the tests of a team have 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +21,7 @@ from kartra_mcp.ledger.bulk_records import (
 )
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.records import Intent
-from kartra_mcp.ledger.rules import make_identity_key
-from kartra_mcp.ledger.sqlite.store import open_ledger
-from kartra_mcp.policy.limits import Limits
-from tests.ledger_intents import BINDING, LIMITS, code, intent, run
+from tests.ledger_intents import BINDING, LIMITS, TAG, begin, decline, run, tag
 from tests.team_people import (
     ANN,
     BOB,
@@ -39,37 +33,6 @@ from tests.team_people import (
 )
 
 DAY = 86_400.0
-TAG: dict[str, Any] = {
-    "tool": "kartra_assign_tag",
-    "operation": "assign_tag",
-    "risk": Risk.WRITE,
-    "target_kind": "lead",
-    "amount": None,
-    "equality": "tag 5",
-}
-
-
-@pytest.fixture
-def clock() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Time) -> Generator[Ledger]:
-    with closing(open_ledger(tmp_path / "state", clock, steady=clock)) as made:
-        yield made
-
-
-def tag(target: str = "7", **more: Any) -> Intent:
-    return intent(target, **{**TAG, **more})
-
-
-def begin(ledger: Ledger, wanted: Intent, limits: Limits = LIMITS, burns: Any = None) -> str:
-    return code(lambda: ledger.begin(wanted, limits, burns))
-
-
-def decline(ledger: Ledger, wanted: Intent) -> None:
-    ledger.consents.block(make_identity_key(wanted), "declined")
 
 
 def planned(ledger: Ledger, *digests: str, request: str = "r" * 64) -> BulkRun:

@@ -5,21 +5,17 @@ Over the store of one user alone: `test_approvals.py` and `test_team_approvals.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kartra_mcp.core.errors import RefusedError
 from kartra_mcp.ledger.approvals import MAX_PENDING
 from kartra_mcp.ledger.ledger import Ledger
 from kartra_mcp.ledger.people import make_requester
 from kartra_mcp.ledger.revocations import Admin
-from kartra_mcp.ledger.sqlite.store import open_ledger
-from tests.ledger_intents import BINDING, LIMITS, code, intent
+from tests.ledger_intents import BINDING, LIMITS, code, intent, refusal_of
+from tests.single_approvals import SINGLE, ask, decide, entry, state
 from tests.team_people import (
     ANN,
     BOB,
@@ -33,47 +29,6 @@ from tests.team_people import (
 
 DAY = 86_400.0
 IDA = Admin("Ida IT")
-SINGLE: dict[str, Any] = {"binding": BINDING, "requester": None, "typed": "", "amount": ""}
-
-
-@pytest.fixture
-def clock() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Time) -> Generator[Ledger]:
-    with closing(open_ledger(tmp_path / "state", clock, steady=clock)) as made:
-        yield made
-
-
-def ask(ledger: Ledger, arguments: str = "digest", **more: Any) -> int:
-    """Ask as the single user."""
-    wanted = request_of(ANN, **{**SINGLE, **more})
-    return ledger.approvals.request(
-        replace(wanted, binding=replace(wanted.binding, arguments=arguments))
-    )
-
-
-def decide(ledger: Ledger, number: int, *, approve: bool = True, reason: str = "") -> Any:
-    shown = ledger.approvals.get(number)
-    seen = shown.fingerprint if shown else ""
-    return ledger.approvals.decide(number, approve=approve, reason=reason, who="ada", seen=seen)
-
-
-def refusal_of(check: Callable[[], object]) -> RefusedError:
-    with pytest.raises(RefusedError) as refused:
-        check()
-    return refused.value
-
-
-def state(ledger: Ledger, number: int) -> str:
-    found: Any = ledger.approvals.get(number)
-    return found.state
-
-
-def entry(ledger: Ledger) -> dict[str, Any]:
-    return ledger.latest("consent") or {}
 
 
 def test_a_person_has_at_most_fifty_requests_that_wait(ledger: Ledger):
