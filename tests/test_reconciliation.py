@@ -13,11 +13,13 @@ from kartra_mcp.calls.reconciliation import (
     ReconcileFinding,
     evaluate_evidence,
     evaluate_run_logs,
+    past_looks,
     require_fence,
 )
 from kartra_mcp.consent.facts import Facts
 from kartra_mcp.core.errors import RefusedError, UpstreamError
 from kartra_mcp.core.models import FENCED, ActionResult, OperationKind, Risk, Target
+from kartra_mcp.core.timings import WriteTimings
 from kartra_mcp.membrane.responses import RunLog
 
 NOW = 1_800_000_000.0
@@ -256,3 +258,11 @@ def test_a_write_failed_only_if_nothing_of_it_can_be_accepted(name: str):
     assert check in found.check
     assert found.why
     assert found.late_look == (check != "found")
+
+
+def test_a_look_counts_by_the_times_of_its_write():
+    """Of a fenced write the delay begins where its right to be sent ends, as `look_delay` has it."""
+    times = WriteTimings(settle_seconds=60, skew_seconds=5, look_seconds=7)
+    fenced, plain = {"at": NOW, "send_until": NOW + 30}, {"at": NOW}
+    assert past_looks(fenced, 200.0, (40.0,), times) == PastLooks(200.0, (40.0,), 30 + 5 + 60, 7)
+    assert past_looks(plain, 200.0, (), times) == PastLooks(200.0, (), 60, 7)
