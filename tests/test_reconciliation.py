@@ -261,7 +261,7 @@ def test_a_write_failed_only_if_nothing_of_it_can_be_accepted(name: str):
 
 
 def test_a_look_counts_by_the_times_of_its_write():
-    """Of a fenced write the delay begins where its right to be sent ends, as `look_delay` has it."""
+    """Of a fenced write the delay begins where its right to be sent ends."""
     times = WriteTimings(settle_seconds=60, skew_seconds=5, look_seconds=7)
     fenced, plain = {"at": NOW, "send_until": NOW + 30}, {"at": NOW}
     assert past_looks(fenced, 200.0, (40.0,), times) == PastLooks(200.0, (40.0,), 30 + 5 + 60, 7)
