@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping
@@ -187,8 +188,12 @@ def _events(answer: http.client.HTTPResponse, event: str) -> Generator[dict[str,
             yield json.loads(line.removeprefix(b"data: "))
 
 
-def command(place: Sandbox, *words: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    line = [*program, *forked("-m", "kartra_mcp", "page", "--no-browser", *words)]
+def command(
+    place: Sandbox, *words: str, program: tuple[str, ...] = (), real: bool = False
+) -> subprocess.Popen[str]:
+    """Start the page; `real` by Python itself, for what concerns the last moment of a process."""
+    page = ("-m", "kartra_mcp", "page", "--no-browser", *words)
+    line = [*program, *((sys.executable, *page) if real else forked(*page))]
     return subprocess.Popen(
         line,
         env=place.environment,
@@ -201,9 +206,9 @@ def command(place: Sandbox, *words: str, program: tuple[str, ...] = ()) -> subpr
 
 
 @contextmanager
-def served(place: Sandbox, *words: str) -> Generator[Served]:
+def served(place: Sandbox, *words: str, real: bool = False) -> Generator[Served]:
     """Run `kartra-mcp page` in the foreground; end it on exit."""
-    with command(place, "--json", *words) as process:
+    with command(place, "--json", *words, real=real) as process:
         try:
             assert process.stdout is not None
             told = process.stdout.readline()
