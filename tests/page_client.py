@@ -21,7 +21,6 @@ from urllib.parse import urlencode, urlsplit
 
 import anyio
 from consent_actors import ledger_folder
-from fork_server import forked
 from harness import Sandbox
 from polling import gone
 
@@ -188,12 +187,9 @@ def _events(answer: http.client.HTTPResponse, event: str) -> Generator[dict[str,
             yield json.loads(line.removeprefix(b"data: "))
 
 
-def command(
-    place: Sandbox, *words: str, program: tuple[str, ...] = (), real: bool = False
-) -> subprocess.Popen[str]:
-    """Start the page; `real` by Python itself, for what concerns the last moment of a process."""
-    page = ("-m", "kartra_mcp", "page", "--no-browser", *words)
-    line = [*program, *((sys.executable, *page) if real else forked(*page))]
+def command(place: Sandbox, *words: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start the page by Python itself: a fork may end otherwise in its last moment."""
+    line = [*program, sys.executable, "-m", "kartra_mcp", "page", "--no-browser", *words]
     return subprocess.Popen(
         line,
         env=place.environment,
@@ -206,9 +202,9 @@ def command(
 
 
 @contextmanager
-def served(place: Sandbox, *words: str, real: bool = False) -> Generator[Served]:
+def served(place: Sandbox, *words: str) -> Generator[Served]:
     """Run `kartra-mcp page` in the foreground; end it on exit."""
-    with command(place, "--json", *words, real=real) as process:
+    with command(place, "--json", *words) as process:
         try:
             assert process.stdout is not None
             told = process.stdout.readline()

@@ -330,7 +330,7 @@ def test_a_signal_ends_it_despite_an_open_page(place, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_further_signals_change_nothing_about_its_end(place, number):
     """Bug: a second Ctrl-C closed everything twice: a traceback and exit status 1."""
-    with served(place, real=True) as page:
+    with served(place) as page:
         while page.process.poll() is None:
             page.process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
