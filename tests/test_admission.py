@@ -1,4 +1,4 @@
-"""Which writes the ledger admits: each reason alone, their order, and what is consumed.
+"""Writes that the ledger admits or refuses: each reason alone, their order, what is consumed.
 
 Over the store of one user alone: `test_ledger.py` and the tests of a team have both stores.
 """
